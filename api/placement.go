@@ -1,0 +1,90 @@
+package api
+
+import (
+	corev1 "k8s.io/api/core/v1"
+)
+
+// A Digest names immutable content by its SHA-256, in hexadecimal.
+type Digest string
+
+// Short abbreviates a digest for names and for people.
+func (d Digest) Short() string {
+	if len(d) > 10 {
+		return string(d[:10])
+	}
+	return string(d)
+}
+
+// A Term numbers leaders. It only grows; a node refuses what an older leader sends.
+type Term uint64
+
+// A PodTemplate is all that a pod runs: its spec, and the configuration it uses by digest, so that a changed config map
+// is a changed template. It is stored as a blob under its own digest and shared by replicas.
+type PodTemplate struct {
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Spec        corev1.PodSpec    `json:"spec"`
+	// ConfigMaps maps each config map that the spec uses to the blob with its content (a ConfigData in JSON). One that
+	// the spec marks optional and that is not declared is absent.
+	ConfigMaps map[string]Digest `json:"configMaps,omitempty"`
+}
+
+// ConfigData is the content of a config map, as a blob.
+type ConfigData struct {
+	Data       map[string]string `json:"data,omitempty"`
+	BinaryData map[string][]byte `json:"binaryData,omitempty"`
+}
+
+// Resources is what a pod asks of a node: the sum over its containers.
+type Resources struct {
+	MilliCPU int64 `json:"milliCPU,omitempty"` // thousandths of a core
+	Memory   int64 `json:"memory,omitempty"`   // bytes
+}
+
+// Add gives the sum.
+func (r Resources) Add(o Resources) Resources {
+	return Resources{MilliCPU: r.MilliCPU + o.MilliCPU, Memory: r.Memory + o.Memory}
+}
+
+// Sub gives the difference.
+func (r Resources) Sub(o Resources) Resources {
+	return Resources{MilliCPU: r.MilliCPU - o.MilliCPU, Memory: r.Memory - o.Memory}
+}
+
+// A PodIdentity is what makes a pod that pod and no other. Name and UID derive from owner, template, slot and incarnation.
+type PodIdentity struct {
+	Pod         Ref    `json:"pod"`
+	UID         string `json:"uid"`
+	Owner       Ref    `json:"owner"`            // the workload; a bare pod owns itself
+	Slot        int    `json:"slot"`             // stable ordinal among the replicas of one template
+	Incarnation int    `json:"incarnation"`      // how often the slot was filled before
+	Template    Digest `json:"template"`         // the PodTemplate blob
+	Commit      string `json:"commit,omitempty"` // the commit that asked for this pod
+}
+
+// A Placement is a pod bound to a node. It repeats of its template what the control plane needs to know without the
+// blob, so that all can be rebuilt from the nodes' inventories. Written by the controller.
+type Placement struct {
+	PodIdentity
+	Node     string            `json:"node"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Requests Resources         `json:"requests"`
+	// Ports are the container ports by name, for services that name their target.
+	Ports []ContainerPort `json:"ports,omitempty"`
+}
+
+// A ContainerPort is a named port of a pod.
+type ContainerPort struct {
+	Name     string          `json:"name"`
+	Port     int32           `json:"port"`
+	Protocol corev1.Protocol `json:"protocol,omitempty"`
+}
+
+// An Assignment is the complete set of pods of one node. What is not in it does not run there. Written by the controller.
+type Assignment struct {
+	Node     string      `json:"node"`
+	Term     Term        `json:"term"`
+	Sequence uint64      `json:"sequence"` // grows with every change within a term
+	Commit   string      `json:"commit"`   // the revision that was in force
+	Pods     []Placement `json:"pods"`     // ordered by pod ref
+}

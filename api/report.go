@@ -1,0 +1,84 @@
+package api
+
+import "time"
+
+// A Report is what the controller says of the whole: what is deployed, and what stands in the way. Written by the controller.
+type Report struct {
+	Time time.Time `json:"time"`
+	Term Term      `json:"term"`
+	// Repository and Head are what is followed and its newest commit; Deployed is the commit in force.
+	Repository string   `json:"repository"`
+	Head       Revision `json:"head"`
+	Deployed   Revision `json:"deployed"`
+	// Refused explains why Head is not in force as a whole, or why the repository cannot be read.
+	Refused []Problem `json:"refused,omitempty"`
+	// Objects is the blob with the objects in force: a JSON array of Object.
+	Objects   Digest           `json:"objects,omitempty"`
+	Workloads []WorkloadStatus `json:"workloads"` // ordered by ref
+	Pending   []PendingPod     `json:"pending,omitempty"`
+	Nodes     []NodeCondition  `json:"nodes"` // ordered by name
+}
+
+// A Problem is a diagnostic for a person: where, what, and what to do.
+type Problem struct {
+	Source  Position `json:"source,omitzero"`
+	Ref     Ref      `json:"ref,omitzero"`
+	Field   string   `json:"field,omitempty"`
+	Message string   `json:"message"`
+	Warning bool     `json:"warning,omitempty"`
+}
+
+// String gives file:line:col: ref: field: message, leaving out what is unknown.
+func (p Problem) String() string {
+	s := ""
+	if p.Source.File != "" {
+		s += p.Source.String() + ": "
+	}
+	if !p.Ref.IsZero() {
+		s += p.Ref.String() + ": "
+	}
+	if p.Field != "" {
+		s += p.Field + ": "
+	}
+	return s + p.Message
+}
+
+// WorkloadStatus is the state of one workload (a Deployment, or a bare Pod).
+type WorkloadStatus struct {
+	Ref       Ref    `json:"ref"`
+	Commit    string `json:"commit"`   // the commit that last changed its template
+	Template  Digest `json:"template"` // the template wanted
+	Desired   int    `json:"desired"`
+	Updated   int    `json:"updated"` // pods of the wanted template
+	Ready     int    `json:"ready"`
+	Available int    `json:"available"` // ready for minReadySeconds
+	// State is Complete, Progressing or Stalled; Reason says why, in a sentence.
+	State  RolloutState `json:"state"`
+	Reason string       `json:"reason"`
+}
+
+// RolloutState is how far a workload is.
+type RolloutState string
+
+// The states of a rollout.
+const (
+	RolloutComplete    RolloutState = "Complete"
+	RolloutProgressing RolloutState = "Progressing"
+	RolloutStalled     RolloutState = "Stalled" // past its deadline; needs a commit
+)
+
+// A PendingPod has no node yet; Reason explains what every node lacks.
+type PendingPod struct {
+	Pod    Ref    `json:"pod"`
+	Owner  Ref    `json:"owner"`
+	Reason string `json:"reason"`
+}
+
+// NodeCondition is the controller's view of a node.
+type NodeCondition struct {
+	Name     string    `json:"name"`
+	State    string    `json:"state"` // Ready, Cordoned or Lost
+	Reason   string    `json:"reason,omitempty"`
+	LastSeen time.Time `json:"lastSeen,omitzero"`
+	Pods     int       `json:"pods"`
+}

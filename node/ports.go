@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
+)
+
+// A Sandbox is what the containers of a pod share: network, IPC and UTS namespaces, pinned by bind mounts so that they
+// need no process, and the pod's address.
+type Sandbox struct {
+	UID   string
+	IP    netip.Addr
+	NetNS string // path of the pinned network namespace
+	IPCNS string
+	UTSNS string
+}
+
+// Network gives pods their namespaces and addresses, and the machine its routes to other nodes' pods.
+type Network interface {
+	// Attach makes the pod's sandbox, or finds it as it was left: it may be called again after a crash at any point.
+	Attach(ctx context.Context, uid, hostname string) (Sandbox, error)
+	// Detach removes the sandbox and frees its address. One that is not there is success.
+	Detach(ctx context.Context, uid string) error
+	// Sandboxes lists every sandbox on the machine, whole or half made.
+	Sandboxes(ctx context.Context) ([]Sandbox, error)
+	// SetPeers routes the pod ranges of the other nodes, and only of those.
+	SetPeers(ctx context.Context, peers []api.NodeInfo) error
+}
+
+// A Router programs services into the kernel.
+type Router interface {
+	// Apply makes the kernel's rules those of the table. When it returns without error, every new connection follows them.
+	Apply(ctx context.Context, table api.RouteTable) error
+}
+
+// Images brings images to the machine.
+type Images interface {
+	// Ensure has the image unpacked on the machine, by the pull policy; it returns the digest it resolved to.
+	// An image that cannot be had is an *ImageError.
+	Ensure(ctx context.Context, image string, policy corev1.PullPolicy) (digest string, err error)
+}
+
+// An ImageError says why an image is not there, in Kubernetes' words for the reason (ErrImagePull, ErrImageNeverPull,
+// InvalidImageName).
+type ImageError struct {
+	Image  string
+	Reason string
+	Err    error
+}
+
+func (e *ImageError) Error() string { return e.Reason + ": " + e.Image + ": " + e.Err.Error() }
+func (e *ImageError) Unwrap() error { return e.Err }
+
+// A Mount puts a path of the machine into a container.
+type Mount struct {
+	Source   string
+	Target   string
+	ReadOnly bool
+}
+
+// A ContainerConfig is all that a runtime needs to make one container.
+type ContainerConfig struct {
+	Pod       api.PodIdentity
+	Attempt   int // how often this container ran before in this pod
+	Container corev1.Container
+	Spec      *corev1.PodSpec
+	Sandbox   Sandbox
+	Env       []string // NAME=value, complete but for what the image sets
+	Mounts    []Mount
+	LogPath   string // both output streams are appended here, by the shim, whether or not the daemon lives
+}
+
+// A Container is what a runtime knows of a container it made. All of it survives the daemon.
+type Container struct {
+	ID       string
+	PodUID   string
+	Pod      api.Ref
+	Name     string
+	Attempt  int
+	Template api.Digest
+	State    ContainerState
+	PID      int // in the machine's own process table; 0 unless running
+	ExitCode int
+	Started  time.Time
+	Finished time.Time
+	OOM      bool // the kernel killed it for its memory
+}
+
+// ContainerState is where a container is in its life.
+type ContainerState string
+
+// The states of a container.
+const (
+	ContainerCreated ContainerState = "created"
+	ContainerRunning ContainerState = "running"
+	ContainerExited  ContainerState = "exited"
+)
+
+// Runtime runs containers.
+type Runtime interface {
+	// Create makes a container that has not started. Its ID derives from pod UID, name and attempt: creating it again
+	// after a crash finds it, or clears away the half that was made.
+	Create(ctx context.Context, config ContainerConfig) (id string, err error)
+	// Start starts it.
+	Start(ctx context.Context, id string) error
+	// Signal sends a signal to its first process. A container that is gone or has ended is success.
+	Signal(ctx context.Context, id string, signal syscall.Signal) error
+	// Remove kills what still runs and deletes the container with its snapshot. One that is gone is success.
+	Remove(ctx context.Context, id string) error
+	// Containers lists every container that headway made on this machine.
+	Containers(ctx context.Context) ([]Container, error)
+	// Watch calls fn with the ID of every container that ends, until ctx is done. It survives a restart of the runtime:
+	// after a gap it calls fn with an empty ID, which asks for a look at all.
+	Watch(ctx context.Context, fn func(id string)) error
+	// Exec runs a command in the container and returns its exit code.
+	Exec(ctx context.Context, id string, command []string, streams Streams) (exitCode int, err error)
+}
+
+// Streams are the ends of an executed command. A nil one is empty or discarded.
+type Streams struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Prober asks a container how it is, over the network.
+type Prober interface {
+	// Probe makes one attempt of a TCP or HTTP probe against the pod's address; nil is success. Ports by name are
+	// looked up among the container's.
+	Probe(ctx context.Context, handler corev1.ProbeHandler, ip netip.Addr, ports []corev1.ContainerPort) error
+}
+
+// Volumes makes the directories and files that pods mount.
+type Volumes interface {
+	// Prepare makes every volume of the pod and returns the machine's path of each by volume name. It may be called again.
+	Prepare(ctx context.Context, uid string, template *api.PodTemplate, configs map[string]api.ConfigData) (map[string]string, error)
+	// Remove deletes the volumes of the pod.
+	Remove(ctx context.Context, uid string) error
+	// Pods lists the UIDs of pods that have volumes on the machine.
+	Pods(ctx context.Context) ([]string, error)
+}
+
+// Bus is the node's side of the bus. Its watches deliver levels: the newest whole set, again after every reconnection.
+type Bus interface {
+	PutNode(ctx context.Context, info api.NodeInfo) error
+	Beat(ctx context.Context, beat api.Heartbeat) error
+	PutStatus(ctx context.Context, status api.NodeStatus) error
+	PutAck(ctx context.Context, ack api.Ack) error
+	PublishEvent(ctx context.Context, event api.Event) error
+	// Blob fetches immutable content and checks it against its digest.
+	Blob(ctx context.Context, digest api.Digest) ([]byte, error)
+	// WatchAssignment calls fn with each newest assignment of the node, until ctx is done. An assignment that is not
+	// there is not an empty one: fn is not called.
+	WatchAssignment(ctx context.Context, node string, fn func(api.Assignment)) error
+	// WatchRoutes calls fn with each newest complete table.
+	WatchRoutes(ctx context.Context, fn func(api.RouteTable)) error
+	// WatchNodes calls fn with all nodes known, ordered by name.
+	WatchNodes(ctx context.Context, fn func([]api.NodeInfo)) error
+}

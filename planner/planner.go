@@ -1,0 +1,73 @@
+// Package planner compares what Git wants with what the nodes report, and says what to do about it.
+//
+// It is pure: equal input gives equal output, byte for byte. Time is an argument, and a plan is data that the controller
+// carries out and that headway plan prints.
+package planner
+
+import (
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// Input is all that a plan depends on.
+type Input struct {
+	Revision api.Revision
+	// Desired are the objects in force, ordered by ref.
+	Desired []api.Object
+	// Prune allows deleting what Desired does not hold. It is false while a commit does not wholly evaluate.
+	Prune bool
+	// Pods are all pods assigned or reported, ordered by ref and UID.
+	Pods []Pod
+	// Routes are the routes in force, ordered by service: a service keeps the cluster IP that it has.
+	Routes []api.Route
+	// ServiceCIDR is the range of cluster IPs.
+	ServiceCIDR string
+	// Rollouts are what the last plan said of each workload, as the report keeps it: when its rollout began and last moved.
+	Rollouts []api.WorkloadStatus
+	Now      time.Time
+}
+
+// A Pod is an observed pod: placed, or still without a node.
+type Pod struct {
+	api.Placement
+	Phase      api.PodPhase
+	Reason     string
+	IP         string
+	Ready      bool
+	ReadySince time.Time
+	// Lost is a pod on a node that has been silent past its lease.
+	Lost bool
+	// Stopping is a pod that has been told to end, or is being drained for it.
+	Stopping bool
+}
+
+// A Plan is one step towards the desired state.
+type Plan struct {
+	Actions   []Action             `json:"actions"` // stops first, then creations; ordered by reason of class, owner and slot
+	Routes    []api.Route          `json:"routes"`  // ordered by service
+	Workloads []api.WorkloadStatus `json:"workloads"`
+	// Blobs is the content that the actions name by digest.
+	Blobs map[api.Digest][]byte `json:"-"`
+	// Wake is when the same input would next plan something else only because time went by; zero is never.
+	Wake time.Time `json:"wake,omitzero"`
+}
+
+// ActionKind is what an action does.
+type ActionKind string
+
+// The kinds of action.
+const (
+	CreatePod ActionKind = "create"
+	StopPod   ActionKind = "stop"
+)
+
+// An Action is one thing to do, and why.
+type Action struct {
+	Kind   ActionKind      `json:"kind"`
+	Pod    api.PodIdentity `json:"pod"`
+	Reason string          `json:"reason"`
+	Commit string          `json:"commit"`
+	// Template is what a created pod runs; nil for a stop.
+	Template *api.PodTemplate `json:"-"`
+}
