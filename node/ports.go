@@ -163,3 +163,10 @@ type Bus interface {
 	// WatchNodes calls fn with all nodes known, ordered by name.
 	WatchNodes(ctx context.Context, fn func([]api.NodeInfo)) error
 }
+
+// A Stream carries frames between the node and a person's command.
+type Stream interface {
+	Send(ctx context.Context, frame api.StreamFrame) error
+	// Recv waits for the next frame; io.EOF when the other side has closed.
+	Recv(ctx context.Context) (api.StreamFrame, error)
+}
