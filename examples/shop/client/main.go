@@ -41,8 +41,9 @@ func main() {
 	parallel := flag.Int("parallel", 4, "how many customers there are")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := json.NewEncoder(os.Stdout).Encode(run(ctx, *url, *count, *parallel)); err != nil {
+	summary := run(ctx, *url, *count, *parallel)
+	stop()
+	if err := json.NewEncoder(os.Stdout).Encode(summary); err != nil {
 		log.Fatal(err)
 	}
 }
