@@ -1,0 +1,51 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// newScheme knows the Go type of every kind that an Object can hold.
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	builder := runtime.NewSchemeBuilder(corev1.AddToScheme, appsv1.AddToScheme)
+	return scheme, builder.AddToScheme(scheme)
+}
+
+// DecodeObjects reads a JSON array of objects, as a report's blob holds it.
+func DecodeObjects(data []byte) ([]Object, error) {
+	var raw []struct {
+		Ref    Ref             `json:"ref"`
+		Source Position        `json:"source"`
+		Value  json.RawMessage `json:"value"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("objects: %w", err)
+	}
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	objects := make([]Object, len(raw))
+	for i, r := range raw {
+		var meta metav1.TypeMeta
+		if err := json.Unmarshal(r.Value, &meta); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Ref, err)
+		}
+		value, err := scheme.New(schema.FromAPIVersionAndKind(meta.APIVersion, meta.Kind))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Ref, err)
+		}
+		if err := json.Unmarshal(r.Value, value); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Ref, err)
+		}
+		objects[i] = Object{Ref: r.Ref, Source: r.Source, Value: value}
+	}
+	return objects, nil
+}
