@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -171,7 +172,7 @@ func (l *Lab) wipe(ctx context.Context, n int) error {
 	name := nodeName(n)
 	var output strings.Builder
 	command := append(l.Options.nodeCommand(n), "--cleanup")
-	if err := runIn(ctx, l.Options.netnsPath(name), nil, &output, &output, command...); err != nil {
+	if err := runIn(ctx, l.Options.netnsPath(name), &output, command...); err != nil {
 		return fmt.Errorf("clean up %s: %w\n%s", name, err, output.String())
 	}
 	return os.RemoveAll(filepath.Join(l.Options.Dir, name))
@@ -200,12 +201,18 @@ func (l *Lab) Down(ctx context.Context) error {
 	return os.RemoveAll(l.Options.Dir)
 }
 
-// Exec runs a command in the network namespace of a node, or of the hub.
-func (l *Lab) Exec(ctx context.Context, name string, stdin io.Reader, stdout, stderr io.Writer, command ...string) error {
+// Exec replaces this process by a command in the network namespace of a node, or of the hub. It returns only on failure.
+func (l *Lab) Exec(name string, command ...string) error {
 	if _, err := l.number(name); err != nil && name != "hub" {
 		return err
 	}
-	return runIn(ctx, l.Options.netnsPath(name), stdin, stdout, stderr, command...)
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return err
+	}
+	return within(l.Options.netnsPath(name), func() error {
+		return syscall.Exec(path, command, os.Environ())
+	})
 }
 
 // Names lists the daemons: the server, then the nodes in order.

@@ -90,10 +90,10 @@ func (p process) end(ctx context.Context, grace time.Duration) error {
 	return pidfdWait(ctx, fd)
 }
 
-// runIn runs a command in a network namespace, with the caller's streams.
-func runIn(ctx context.Context, netns string, stdin io.Reader, stdout, stderr io.Writer, command ...string) error {
+// runIn runs a command in a network namespace; both its streams go to output.
+func runIn(ctx context.Context, netns string, output io.Writer, command ...string) error {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	cmd.Stdout, cmd.Stderr = output, output
 	if err := within(netns, cmd.Start); err != nil {
 		return err
 	}

@@ -1,0 +1,56 @@
+# headway: make help lists what there is.
+
+SHELL := /bin/bash
+GO ?= go
+BIN := bin
+
+# Tests and the demonstration work with containers and namespaces: they run as root.
+ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/headway
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN)/headway ./cmd/headway
+
+.PHONY: demo
+demo: setup build ## Three nodes on this machine, and the whole story from a commit to its revert
+	$(ROOT) $(GO) run ./test/demo -binary $(BIN)/headway
+
+.PHONY: test
+test: setup ## Every test, those with containers, namespaces and iptables too
+	$(ROOT) $(GO) test -timeout 30m ./...
+
+.PHONY: race
+race: setup ## The packages with goroutines, under the race detector
+	$(ROOT) $(GO) test -race -timeout 30m ./bus/... ./controller/... ./node ./schema/... ./sync/...
+
+.PHONY: bench
+bench: setup build ## Measure against bare containerd, as ratios in one run
+	$(ROOT) $(GO) run ./test/bench -binary $(BIN)/headway
+
+.PHONY: lint
+lint: ## golangci-lint, as pinned in tools/go.mod, and the builds for other systems
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/headway
+	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/headway
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(GO) tool -modfile=tools/go.mod golangci-lint fmt ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each entry for FUZZTIME (default 1m)
+	scripts/fuzz.sh $(or $(FUZZTIME),1m)
+
+.PHONY: docs
+docs: ## Write docs/support.md anew from the schema
+	$(GO) test ./schema -run TestSupportDocument -update
+
+.PHONY: setup
+setup: ## Install what the machine lacks (containerd, runc, iptables, conntrack, busybox)
+	@scripts/setup.sh

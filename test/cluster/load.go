@@ -1,0 +1,51 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// A Summary is what the shop's client saw.
+type Summary struct {
+	Requests, Failed         int
+	Errors                   []string
+	Fronts, Catalogs, Offers map[string]int
+	P50, P99, Max            time.Duration
+}
+
+// Shop makes requests to the shop's front from a node, by the cluster IP.
+func (c *Cluster) Shop(ctx context.Context, node string, requests int) (Summary, error) {
+	return decode[Summary](c.Lab(ctx, "exec", node, "--", c.Client, "-n", strconv.Itoa(requests)))
+}
+
+// A Load is a client that keeps requesting until it is stopped.
+type Load struct {
+	cmd *exec.Cmd
+	out bytes.Buffer
+}
+
+// StartLoad starts a client on a node.
+func (c *Cluster) StartLoad(ctx context.Context, node string) (*Load, error) {
+	l := &Load{cmd: exec.CommandContext(ctx, c.Binary, "lab", "--dir", c.labDir(), "exec", node, "--", c.Client)}
+	l.cmd.Stdout, l.cmd.Stderr = &l.out, c.log
+	return l, l.cmd.Start()
+}
+
+// Stop ends the client and returns what it saw.
+func (l *Load) Stop() (Summary, error) {
+	// "lab exec" has become the client itself.
+	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return Summary{}, err
+	}
+	if err := l.cmd.Wait(); err != nil {
+		return Summary{}, fmt.Errorf("client: %w", err)
+	}
+	var s Summary
+	return s, json.Unmarshal(l.out.Bytes(), &s)
+}
