@@ -1,0 +1,345 @@
+package schema
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"headway.dev/headway/api"
+)
+
+// A checker walks one object along its definition. It reports every breach, and writes the object as JSON with defaults
+// filled in, ready to be decoded.
+type checker struct {
+	ref      api.Ref
+	path     []any // field names and list indices
+	out      []byte
+	problems []api.Problem
+	notes    []note
+}
+
+// A note is a use of a field that has no effect, or of a kind that is not headway's. Notes of one key are told once.
+type note struct {
+	key     string
+	problem api.Problem
+}
+
+func (c *checker) problem(pos api.Position, format string, args ...any) {
+	c.problems = append(c.problems, api.Problem{Source: pos, Ref: c.ref, Field: fieldPath(c.path), Message: fmt.Sprintf(format, args...)})
+}
+
+// in runs f with the path extended by a step.
+func (c *checker) in(step any, f func()) {
+	c.path = append(c.path, step)
+	f()
+	c.path = c.path[:len(c.path)-1]
+}
+
+// check holds a value against what a field allows.
+func (c *checker) check(f *fieldRule, typ *constraint, v *value) {
+	for _, a := range typ.arms {
+		if !a.fits(v) {
+			continue
+		}
+		switch v.kind {
+		case structKind:
+			c.structValue(a.fields, v)
+		case listKind:
+			c.list(f, a, v)
+		default:
+			c.scalar(v)
+		}
+		return
+	}
+	c.mismatch(f, typ, v)
+	c.out = append(c.out, "null"...)
+}
+
+func (c *checker) scalar(v *value) {
+	if v.kind == stringKind {
+		c.quote(v.text)
+		return
+	}
+	c.out = append(c.out, v.text...)
+}
+
+func (c *checker) quote(s string) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string always has a JSON form
+	}
+	c.out = append(c.out, b...)
+}
+
+// placeholder matches what template tools replace before the manifest is applied.
+var placeholder = regexp.MustCompile(`\$\{[^}]*\}|\{\{.*?\}\}|<%.*?%>`)
+
+// mismatch explains a value that no arm takes.
+func (c *checker) mismatch(f *fieldRule, typ *constraint, v *value) {
+	if v.kind == stringKind {
+		if p := placeholder.FindString(v.text); p != "" {
+			c.problem(v.pos, "%s holds the placeholder %s: headway renders no templates; commit what they render to", show(v), p)
+			return
+		}
+		for _, b := range f.values {
+			if b.value == v.text {
+				c.problem(v.pos, "%s is refused: %s; what is supported is %s", show(v), b.reason, typ.expectation())
+				return
+			}
+		}
+	}
+	want := typ.kinds()
+	if want&v.kind == 0 {
+		message := fmt.Sprintf("%s is %s, but must be %s", show(v), v.kind, typ.wanted())
+		if want&stringKind != 0 && v.kind&(boolKind|intKind|floatKind) != 0 {
+			message += fmt.Sprintf(`: quote it, as "%s"`, v.text)
+		}
+		c.problem(v.pos, "%s", message)
+		return
+	}
+	for _, a := range typ.arms {
+		if a.kinds&listKind != 0 && v.kind == listKind {
+			c.problem(v.pos, "has %d items, but must be %s", len(v.items), a.expectation())
+			return
+		}
+	}
+	c.problem(v.pos, "%s is not %s", show(v), typ.expectation())
+}
+
+// wanted is the expectation for a value of a wrong kind, which should name the right kinds.
+func (c *constraint) wanted() string {
+	if c.doc == "" && len(c.arms) == 1 && c.arms[0].literal == nil && c.arms[0].fields == nil {
+		return c.kinds().String()
+	}
+	return c.expectation()
+}
+
+// show gives a value as a person wrote it, shortened.
+func show(v *value) string {
+	switch v.kind {
+	case structKind, listKind:
+		return "this"
+	case nullKind:
+		return "an empty value"
+	case stringKind:
+		return shorten(v.text)
+	}
+	return v.text
+}
+
+const shownRunes = 60
+
+func shorten(s string) string {
+	if utf8.RuneCountInString(s) > shownRunes {
+		s = string([]rune(s)[:shownRunes]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+func (c *checker) list(f *fieldRule, a *arm, v *value) {
+	c.out = append(c.out, '[')
+	seen := map[string]*value{}
+	for i, item := range v.items {
+		if i > 0 {
+			c.out = append(c.out, ',')
+		}
+		c.in(i, func() {
+			c.check(f, a.elem, item)
+			c.unique(f.unique, seen, item)
+		})
+	}
+	c.out = append(c.out, ']')
+}
+
+// unique reports an item whose key an earlier one has.
+func (c *checker) unique(key string, seen map[string]*value, item *value) {
+	if key == "" {
+		return
+	}
+	k := item.get(key)
+	if k == nil || k.kind != stringKind {
+		return
+	}
+	if first, ok := seen[k.text]; ok {
+		c.in(key, func() {
+			c.problem(k.pos, "%s is taken by an earlier item, at %s: each %s must be unique", show(k), first.pos, key)
+		})
+		return
+	}
+	seen[k.text] = k
+}
+
+// structValue checks the members of a struct against its rule; nil takes any.
+func (c *checker) structValue(rule *structRule, v *value) {
+	if rule == nil {
+		c.out = append(c.out, "{}"...)
+		return
+	}
+	c.out = append(c.out, '{')
+	start := len(c.out)
+	present := make(map[string]*value, len(v.fields))
+	for i := range v.fields {
+		m := &v.fields[i]
+		c.in(m.name, func() {
+			if first, ok := present[m.name]; ok {
+				c.problem(m.pos, "the key is doubled, first at %s: remove one of them", first.pos)
+				return
+			}
+			present[m.name] = m.value
+			if f := c.rule(rule, m); f != nil {
+				c.member(f, m, start)
+			}
+		})
+	}
+	for _, f := range rule.fields {
+		if m, ok := present[f.name]; !ok || m.kind == nullKind {
+			c.absent(f, v, start)
+		}
+	}
+	for _, one := range rule.oneOf {
+		c.oneOf(one, v)
+	}
+	c.out = append(c.out, '}')
+}
+
+// rule finds the rule for a member, or reports that there is none.
+func (c *checker) rule(rule *structRule, m *field) *fieldRule {
+	if f, ok := rule.byName[m.name]; ok {
+		return f
+	}
+	name := &value{kind: stringKind, text: m.name, pos: m.pos}
+	for i := range rule.keys {
+		for _, a := range rule.keys[i].key.arms {
+			if a.fits(name) {
+				return &rule.keys[i].fieldRule
+			}
+		}
+	}
+	switch {
+	case placeholder.MatchString(m.name) || m.value.kind == structKind && m.name == "{":
+		c.problem(m.pos, "the key %s is a placeholder: headway renders no templates; commit what they render to", shorten(m.name))
+	case len(rule.fields) == 0 && len(rule.keys) > 0:
+		c.problem(m.pos, "the key %s is not %s", shorten(m.name), rule.keys[0].key.expectation())
+	default:
+		hint := ""
+		if near := nearest(m.name, rule.names()); near != "" {
+			hint = fmt.Sprintf("; did you mean %s?", near)
+		}
+		c.problem(m.pos, "is not a field of %s%s", strings.TrimPrefix(rule.name, "#"), hint)
+	}
+	return nil
+}
+
+// member checks one member by its rule and writes it.
+func (c *checker) member(f *fieldRule, m *field, start int) {
+	v := m.value
+	// A map of strings, as a config map's data, has its empty entries; a null field is an absent one.
+	if v.kind == nullKind {
+		if f.name == "" && f.class != refused && f.typ.kinds()&stringKind != 0 {
+			c.key(m.name, start)
+			c.out = append(c.out, `""`...)
+		}
+		return
+	}
+	switch f.class {
+	case refused:
+		if !v.empty() || v.kind == structKind && f.member {
+			c.problem(m.pos, "is refused: %s", f.reason)
+		}
+		return
+	case accepted:
+		if m.pos.File != "" {
+			c.note(m.pos, "has no effect: "+f.reason)
+		}
+	}
+	c.key(m.name, start)
+	c.check(f, f.typ, v)
+}
+
+func (c *checker) key(name string, start int) {
+	if len(c.out) > start {
+		c.out = append(c.out, ',')
+	}
+	c.quote(name)
+	c.out = append(c.out, ':')
+}
+
+func (c *checker) note(pos api.Position, message string) {
+	c.notes = append(c.notes, note{
+		key:     c.ref.Kind + "." + fieldPattern(c.path),
+		problem: api.Problem{Source: pos, Ref: c.ref, Field: fieldPath(c.path), Message: message, Warning: true},
+	})
+}
+
+// absent fills in the default of a field that is not there, or misses it.
+func (c *checker) absent(f *fieldRule, parent *value, start int) {
+	switch {
+	case f.required:
+		c.in(f.name, func() {
+			c.problem(parent.pos, "is required: %s", f.typ.expectation())
+		})
+	case f.optional || f.typ.deflt == nil:
+	default:
+		c.key(f.name, start)
+		if a := f.typ.structArm(); a != nil && a.fields != nil {
+			c.structValue(a.fields, &value{kind: structKind, pos: parent.pos})
+			return
+		}
+		c.out = append(c.out, *f.typ.deflt...)
+	}
+}
+
+func (c *checker) oneOf(one oneOf, v *value) {
+	var have []*field
+	for i := range v.fields {
+		m := &v.fields[i]
+		for _, n := range one.names {
+			if m.name == n && m.value.kind != nullKind {
+				have = append(have, m)
+			}
+		}
+	}
+	switch {
+	case len(have) > 1:
+		c.problem(have[1].pos, "has both %s and %s: only one of them may be set", have[0].name, have[1].name)
+	case len(have) < one.atLeast:
+		c.problem(v.pos, "needs one of %s", strings.Join(one.names, ", "))
+	}
+}
+
+func (r *structRule) names() []string {
+	names := make([]string, len(r.fields))
+	for i, f := range r.fields {
+		names[i] = f.name
+	}
+	return names
+}
+
+// fieldPath writes a path as spec.containers[0].image; keys that are no plain words are quoted in brackets.
+func fieldPath(path []any) string { return formatPath(path, strconv.Itoa) }
+
+// fieldPattern is the path without the indices.
+func fieldPattern(path []any) string { return formatPath(path, func(int) string { return "" }) }
+
+func formatPath(path []any, index func(int) string) string {
+	var b strings.Builder
+	for _, step := range path {
+		switch s := step.(type) {
+		case int:
+			b.WriteString("[" + index(s) + "]")
+		case string:
+			switch {
+			case strings.ContainsAny(s, ".[]/ "):
+				b.WriteString("[" + strconv.Quote(s) + "]")
+			case b.Len() > 0:
+				b.WriteString("." + s)
+			default:
+				b.WriteString(s)
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,166 @@
+package schema
+
+import (
+	"cmp"
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"headway.dev/headway/api"
+)
+
+// definitions are the CUE files that describe the kinds.
+//
+//go:embed *.cue
+var definitions embed.FS
+
+// Options set up a Compiler.
+type Options struct {
+	// Tags are the values of CUE's @tag attributes. One that no file asks for is ignored.
+	Tags map[string]string
+	// Logger hears of what a person cannot act on; nil discards it.
+	Logger *slog.Logger
+}
+
+// A Compiler turns trees of manifests into objects. It keeps what it made of each file for the next tree, and is safe
+// for concurrent use.
+type Compiler struct {
+	options     Options
+	definitions map[string]*constraint
+	kinds       map[string]*kindEntry
+	later       []laterKind
+	names       []string // of all kinds known, for suggestions
+	cache       cache
+}
+
+// Result is what a tree holds.
+type Result struct {
+	// Objects are the valid objects with defaults filled in, ordered by ref. They are shared between results: never
+	// change one.
+	Objects []api.Object
+	// Problems are all that was found, warnings too, ordered by file, line and column.
+	Problems []api.Problem
+	// Complete reports that there was no error. Only then does an object's absence mean that it was deleted.
+	Complete bool
+}
+
+// New makes a Compiler. It fails only if the definitions built into the program are wrong.
+func New(options Options) (*Compiler, error) {
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	lowered, err := lowerDefinitions(definitions)
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	c := &Compiler{options: options, definitions: lowered, kinds: map[string]*kindEntry{}, later: laterKinds()}
+	for _, k := range kinds() {
+		if d, ok := lowered[k.definition()]; !ok || d.structArm() == nil {
+			return nil, fmt.Errorf("schema: there is no definition %s", k.definition())
+		}
+		c.kinds[k.kind] = &k
+		c.names = append(c.names, k.kind)
+	}
+	for _, l := range c.later {
+		c.names = append(c.names, l.kind)
+	}
+	for name := range effectless() {
+		c.names = append(c.names, name)
+	}
+	slices.Sort(c.names)
+	return c, nil
+}
+
+// Compile reads every manifest of a tree. The error is of ctx, or of reading the tree as a whole; what is wrong with a
+// file or an object is a Problem, and the rest of the tree goes on.
+//
+// A tree that has a method Hash(path string) (string, bool), giving a key of a file's content, lets Compile leave
+// unchanged files unread.
+func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (*Result, error) {
+	l, err := listFiles(ctx, fsys)
+	if err != nil {
+		return nil, err
+	}
+	generation := c.cache.begin()
+	var (
+		mu    sync.Mutex
+		parts = make([]*fileResult, 0, len(l.data)+len(l.cue)+1)
+	)
+	add := func(r *fileResult) {
+		mu.Lock()
+		defer mu.Unlock()
+		parts = append(parts, r)
+	}
+	add(&fileResult{problems: l.problems})
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	group.Go(func() error { return c.compileCUE(ctx, l, generation, add) })
+	for batch := range slices.Chunk(l.data, 64) {
+		group.Go(func() error {
+			for _, path := range batch {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				add(c.dataFile(l, path, generation))
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	c.cache.end(generation)
+	return link(parts), nil
+}
+
+// dataFile gives what a YAML or JSON file holds, from the cache if its content was met before.
+func (c *Compiler) dataFile(l *listing, path string, generation uint64) *fileResult {
+	key, data, err := l.key(path)
+	if err != nil {
+		return fileProblem(path, "cannot be read: %v", err)
+	}
+	if r, ok := c.cache.file(path, key, generation); ok {
+		return r
+	}
+	if data == nil {
+		if data, err = l.read(path); err != nil {
+			return fileProblem(path, "cannot be read: %v", err)
+		}
+	}
+	r := c.guard(path, func() *fileResult { return c.compileData(path, data) })
+	c.cache.keepFile(path, key, generation, r)
+	return r
+}
+
+// guard turns a panic of a parser into a problem of the file that caused it.
+func (c *Compiler) guard(path string, f func() *fileResult) (r *fileResult) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.options.Logger.Error("a manifest made the compiler panic", "file", path, "panic", p)
+			r = fileProblem(path, "headway failed on this file (%v): please report it, with the file", p)
+		}
+	}()
+	return f()
+}
+
+func fileProblem(path, format string, args ...any) *fileResult {
+	return &fileResult{problems: []api.Problem{{Source: api.Position{File: path}, Message: fmt.Sprintf(format, args...)}}}
+}
+
+// compareProblems orders by file, line, column, then by what is said.
+func compareProblems(a, b api.Problem) int {
+	return cmp.Or(comparePositions(a.Source, b.Source), a.Ref.Compare(b.Ref),
+		cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
+}
+
+func comparePositions(a, b api.Position) int {
+	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+}

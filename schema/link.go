@@ -1,0 +1,258 @@
+package schema
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"headway.dev/headway/api"
+)
+
+// named writes the identity into the object, where the namespace was left to its default.
+func named(object runtime.Object, ref api.Ref) runtime.Object {
+	if m, err := meta.Accessor(object); err == nil {
+		m.SetNamespace(ref.Namespace)
+	}
+	return object
+}
+
+// A linker joins what the files hold, and checks what objects say of each other.
+type linker struct {
+	problems []api.Problem
+	// declared are the objects by ref; one whose value is nil is there, but in quarantine.
+	declared map[api.Ref]*declared
+	// open are the namespaces with workloads that could not be read, or that headway does not run: a service may well
+	// select those. blind stands for all namespaces, when a whole file could not be read.
+	open  map[string]bool
+	blind bool
+}
+
+// link makes the result from the parts, which may come in any order.
+func link(parts []*fileResult) *Result {
+	l := &linker{declared: map[api.Ref]*declared{}, open: map[string]bool{}}
+	var objects []*declared
+	var notes []note
+	for _, p := range parts {
+		l.problems = append(l.problems, p.problems...)
+		l.blind = l.blind || slices.ContainsFunc(p.problems, func(p api.Problem) bool { return p.Ref.IsZero() && !p.Warning })
+		objects = append(objects, p.objects...)
+		notes = append(notes, p.notes...)
+	}
+	slices.SortStableFunc(objects, func(a, b *declared) int { return comparePositions(a.source, b.source) })
+	l.identities(objects)
+	refs := slices.SortedFunc(maps.Keys(l.declared), api.Ref.Compare)
+	l.references(refs)
+	l.selections(refs)
+	l.namespaces(refs)
+	l.tell(notes)
+	if len(objects) == 0 && len(notes) == 0 {
+		l.problems = append(l.problems, api.Problem{Message: "the tree holds no object at all: is the path right? (to remove everything, keep a Namespace)"})
+	}
+
+	r := &Result{Complete: true}
+	for _, ref := range refs {
+		if d := l.declared[ref]; d.value != nil {
+			r.Objects = append(r.Objects, api.Object{Ref: ref, Source: d.source, Value: d.value})
+		}
+	}
+	slices.SortFunc(l.problems, compareProblems)
+	r.Problems = slices.Compact(l.problems)
+	for _, p := range r.Problems {
+		r.Complete = r.Complete && p.Warning
+	}
+	return r
+}
+
+// workloads are the kinds that make pods.
+func workloads() []string {
+	return []string{"Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController"}
+}
+
+// quarantine takes an object out of the result, but not out of mind.
+func (l *linker) quarantine(ref api.Ref) {
+	d := *l.declared[ref]
+	d.value = nil
+	l.declared[ref] = &d
+}
+
+// identities finds objects that are declared more than once. Equal ones are one; of different ones, none is taken.
+func (l *linker) identities(objects []*declared) {
+	for _, d := range objects {
+		if d.ref.Name == unnamed {
+			continue
+		}
+		if d.value == nil && slices.Contains(workloads(), d.ref.Kind) {
+			l.open[cmp.Or(d.ref.Namespace, corev1.NamespaceDefault)] = true
+		}
+		first, ok := l.declared[d.ref]
+		if !ok {
+			l.declared[d.ref] = d
+			continue
+		}
+		if first.value != nil && d.value != nil && equality.Semantic.DeepEqual(first.value, d.value) {
+			// A CUE package and the one that it is part of yield the same object from the same place.
+			if first.source != d.source {
+				l.report(d, true, "is declared at %s too, with equal content: remove one of them", first.source)
+			}
+			continue
+		}
+		if first.source == d.source {
+			l.report(d, false, "two CUE packages that share this file make different objects of it: give them different names")
+			l.quarantine(d.ref)
+			continue
+		}
+		l.report(first, false, "is declared at %s too: an object may be declared once", d.source)
+		l.report(d, false, "is declared at %s too: an object may be declared once", first.source)
+		l.quarantine(d.ref)
+	}
+}
+
+func (l *linker) report(d *declared, warning bool, format string, args ...any) {
+	l.problems = append(l.problems, api.Problem{Source: d.source, Ref: d.ref, Message: fmt.Sprintf(format, args...), Warning: warning})
+}
+
+// references checks that what objects name is there.
+func (l *linker) references(refs []api.Ref) {
+	for _, ref := range refs {
+		d := l.declared[ref]
+		if d.value == nil {
+			continue
+		}
+		bad := false
+		for _, u := range d.uses {
+			if message := l.missing(u); message != "" {
+				l.problems = append(l.problems, api.Problem{Source: u.source, Ref: ref, Field: u.field, Message: message})
+				bad = true
+			}
+		}
+		if bad {
+			l.quarantine(ref)
+		}
+	}
+}
+
+// missing says what is wrong with a use; empty is nothing.
+func (l *linker) missing(u use) string {
+	target, ok := l.declared[u.target]
+	switch {
+	case !ok && (u.optional || u.key != ""):
+		// Where the whole is missing, that is said once.
+		return ""
+	case !ok:
+		return fmt.Sprintf("%s is not declared%s", u.target, l.elsewhere(u.target))
+	case target.value == nil && u.key == "":
+		return fmt.Sprintf("%s has an error itself", u.target)
+	}
+	m, ok := target.value.(*corev1.ConfigMap)
+	if !ok || u.key == "" || u.optional {
+		return ""
+	}
+	if _, ok := m.Data[u.key]; ok {
+		return ""
+	}
+	if _, ok := m.BinaryData[u.key]; ok {
+		return ""
+	}
+	keys := slices.Concat(slices.Collect(maps.Keys(m.Data)), slices.Collect(maps.Keys(m.BinaryData)))
+	slices.Sort(keys)
+	if near := nearest(u.key, keys); near != "" {
+		return fmt.Sprintf("%q is not a key of %s; did you mean %s?", u.key, u.target, near)
+	}
+	return fmt.Sprintf("%q is not a key of %s, which has %s", u.key, u.target, strings.Join(keys, ", "))
+}
+
+// elsewhere looks for an object of the name in other namespaces, or of a like name in its own.
+func (l *linker) elsewhere(ref api.Ref) string {
+	var names, namespaces []string
+	for r := range l.declared {
+		switch {
+		case r.Kind != ref.Kind:
+		case r.Namespace == ref.Namespace:
+			names = append(names, r.Name)
+		case r.Name == ref.Name:
+			namespaces = append(namespaces, r.Namespace)
+		}
+	}
+	slices.Sort(names)
+	if near := nearest(ref.Name, names); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	if len(namespaces) > 0 {
+		slices.Sort(namespaces)
+		return "; there is one in namespace " + namespaces[0]
+	}
+	return ""
+}
+
+// selections warns of services that no pod answers.
+func (l *linker) selections(refs []api.Ref) {
+	pods := map[string][]labels.Set{}
+	for _, ref := range refs {
+		switch v := l.declared[ref].value.(type) {
+		case *corev1.Pod:
+			pods[ref.Namespace] = append(pods[ref.Namespace], v.Labels)
+		case *appsv1.Deployment:
+			pods[ref.Namespace] = append(pods[ref.Namespace], v.Spec.Template.Labels)
+		}
+	}
+	for _, ref := range refs {
+		s, ok := l.declared[ref].value.(*corev1.Service)
+		if !ok || l.blind || l.open[ref.Namespace] {
+			continue
+		}
+		selector := labels.SelectorFromSet(s.Spec.Selector)
+		if !slices.ContainsFunc(pods[ref.Namespace], func(set labels.Set) bool { return selector.Matches(set) }) {
+			l.problems = append(l.problems, api.Problem{
+				Source: l.declared[ref].source, Ref: ref, Field: "spec.selector", Warning: true,
+				Message: fmt.Sprintf("%s selects no pod of the namespace", selector),
+			})
+		}
+	}
+}
+
+// namespaces warns once of each namespace that has objects but is not declared.
+func (l *linker) namespaces(refs []api.Ref) {
+	told := map[string]bool{"": true, corev1.NamespaceDefault: true}
+	for _, ref := range refs {
+		if _, ok := l.declared[api.Ref{Kind: "Namespace", Name: ref.Namespace}]; ok || told[ref.Namespace] {
+			continue
+		}
+		told[ref.Namespace] = true
+		l.report(l.declared[ref], true, "namespace %s is not declared: add a Namespace object", ref.Namespace)
+	}
+}
+
+// tell reports notes, those of one key as one.
+func (l *linker) tell(notes []note) {
+	type group struct {
+		first api.Problem
+		more  int
+	}
+	groups := map[string]*group{}
+	for _, n := range notes {
+		g, ok := groups[n.key]
+		if !ok {
+			groups[n.key] = &group{first: n.problem}
+			continue
+		}
+		g.more++
+		if compareProblems(n.problem, g.first) < 0 {
+			g.first = n.problem
+		}
+	}
+	for _, g := range groups {
+		if g.more > 0 {
+			g.first.Message += fmt.Sprintf(" (and in %d more places)", g.more)
+		}
+		l.problems = append(l.problems, g.first)
+	}
+}

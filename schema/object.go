@@ -1,0 +1,175 @@
+package schema
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/json"
+
+	"headway.dev/headway/api"
+)
+
+// A fileResult is what one file, or one CUE package, holds. It is never changed once made.
+type fileResult struct {
+	objects  []*declared
+	problems []api.Problem
+	notes    []note
+}
+
+// declared is an object as its source has it.
+type declared struct {
+	ref    api.Ref
+	source api.Position
+	value  runtime.Object // nil if it has an error, or a kind that headway does not run
+	uses   []use
+}
+
+// compileData reads a YAML or JSON file.
+func (c *Compiler) compileData(file string, data []byte) *fileResult {
+	if !utf8.Valid(data) {
+		return fileProblem(file, "is not text in UTF-8: save it as UTF-8")
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	// Most other files, such as the values of a chart, are known without parsing, and need not even be YAML.
+	if !bytes.Contains(data, []byte("apiVersion")) && !bytes.Contains(data, []byte("kind")) {
+		return noObject(file, data)
+	}
+	read := readYAML
+	if path.Ext(file) == ".json" {
+		read = readJSON
+	}
+	docs, problems := read(file, data)
+	r := &fileResult{problems: problems}
+	found := len(problems) > 0
+	for _, doc := range docs {
+		found = c.document(r, doc) || found
+	}
+	if !found {
+		return noObject(file, data)
+	}
+	return r
+}
+
+// noObject warns of a file without objects, unless there is nothing in it.
+func noObject(file string, data []byte) *fileResult {
+	if path.Ext(file) != ".json" && len(splitYAML(data)) == 0 {
+		return &fileResult{}
+	}
+	r := fileProblem(file, "holds no object: nothing in it has an apiVersion and a kind")
+	r.problems[0].Warning = true
+	return r
+}
+
+// document takes in one document, or the items of a List. It reports whether there was any object, right or wrong.
+func (c *Compiler) document(r *fileResult, doc *value) bool {
+	if doc.kind != structKind {
+		return false
+	}
+	hasVersion, hasKind := doc.get("apiVersion") != nil, doc.get("kind") != nil
+	switch {
+	case !hasVersion && !hasKind:
+		return false
+	case !hasVersion || !hasKind || doc.str("apiVersion") == "" || doc.str("kind") == "":
+		c.halfTyped(r, doc)
+		return true
+	}
+	items := doc.get("items")
+	if kind := doc.str("kind"); items != nil && items.kind == listKind && strings.HasSuffix(kind, "List") {
+		c.items(r, doc, items)
+		return true
+	}
+	c.object(r, doc)
+	return true
+}
+
+func (c *Compiler) halfTyped(r *fileResult, doc *value) {
+	field := "apiVersion"
+	if doc.str("apiVersion") != "" {
+		field = "kind"
+	}
+	message := "is required: a string, such as v1 or apps/v1"
+	if field == "kind" {
+		message = "is required: a string, such as Deployment"
+	}
+	pos := doc.pos
+	if v := doc.get(field); v != nil {
+		pos = v.pos
+	}
+	r.problems = append(r.problems, api.Problem{Source: pos, Ref: c.refOf(doc), Field: field, Message: message})
+}
+
+// items takes in a List. The items of a typed one, such as a ConfigMapList, need not say what they are.
+func (c *Compiler) items(r *fileResult, list, items *value) {
+	kind := strings.TrimSuffix(list.str("kind"), "List")
+	for _, item := range items.items {
+		if kind != "" && item.kind == structKind {
+			for _, f := range []struct{ name, text string }{{"apiVersion", list.str("apiVersion")}, {"kind", kind}} {
+				if item.get(f.name) == nil {
+					item.fields = append(item.fields, field{f.name, item.pos, &value{kind: stringKind, pos: item.pos, text: f.text}})
+				}
+			}
+		}
+		if !c.document(r, item) {
+			r.problems = append(r.problems, api.Problem{Source: item.pos, Message: "is an item of a List, but no object: it has neither apiVersion nor kind"})
+		}
+	}
+}
+
+// object compiles one object.
+func (c *Compiler) object(r *fileResult, doc *value) {
+	apiVersion, kind := doc.str("apiVersion"), doc.str("kind")
+	d := &declared{ref: c.refOf(doc), source: doc.pos}
+	v := c.judge(apiVersion, kind)
+	if v.entry == nil {
+		p := api.Problem{Source: doc.pos, Ref: d.ref, Field: v.field, Message: v.problem, Warning: v.warning}
+		if at := doc.get(v.field); at != nil {
+			p.Source = at.pos
+		}
+		if v.warning {
+			r.notes = append(r.notes, note{key: apiVersion + "/" + kind, problem: p})
+			return
+		}
+		r.problems = append(r.problems, p)
+		r.objects = append(r.objects, d)
+		return
+	}
+	r.objects = append(r.objects, d)
+	ck := checker{ref: d.ref, out: make([]byte, 0, 2048)}
+	ck.structValue(c.definitions[v.entry.definition()].structArm().fields, doc)
+	r.problems = append(r.problems, ck.problems...)
+	r.notes = append(r.notes, ck.notes...)
+	if len(ck.problems) > 0 {
+		return
+	}
+	object := v.entry.empty()
+	if err := decode(ck.out, object); err != nil {
+		r.problems = append(r.problems, api.Problem{Source: doc.pos, Ref: d.ref, Message: err.Error()})
+		return
+	}
+	in := inspection{tree: doc, ref: d.ref}
+	v.entry.finish(&in, object)
+	r.problems = append(r.problems, in.problems...)
+	d.uses = in.uses
+	for _, p := range in.problems {
+		if !p.Warning {
+			return
+		}
+	}
+	d.value = named(object, d.ref)
+}
+
+// decode is strict: what the definitions let through, the types must know.
+func decode(data []byte, object runtime.Object) error {
+	strict, err := json.UnmarshalStrict(data, object)
+	if err != nil {
+		return fmt.Errorf("does not fit its type: %w", err)
+	}
+	for _, err := range strict {
+		return fmt.Errorf("does not fit its type: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,255 @@
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"headway.dev/headway/api"
+)
+
+const (
+	// maxDepth bounds the nesting of a document.
+	maxDepth = 100
+	// maxAliased bounds how many values aliases may add to a document.
+	maxAliased = 50_000
+)
+
+// A chunk is the text of one YAML document, with the number of lines before it.
+type chunk struct {
+	text []byte
+	line int
+}
+
+// splitYAML cuts a file at its document markers, so that a syntax error harms one document only. Chunks that hold
+// nothing but comments are left out.
+func splitYAML(data []byte) []chunk {
+	var chunks []chunk
+	current := chunk{text: data[:0:0]}
+	start, line, content, directive := 0, 0, false, false
+	flush := func(end int) {
+		if content {
+			current.text = data[start:end]
+			chunks = append(chunks, current)
+		}
+	}
+	for pos := 0; pos < len(data); line++ {
+		end := len(data)
+		if n := bytes.IndexByte(data[pos:], '\n'); n >= 0 {
+			end = pos + n + 1
+		}
+		text := data[pos:end]
+		rest, marker := bytes.CutPrefix(text, []byte("---"))
+		rest = bytes.TrimSpace(rest)
+		switch {
+		case marker && (len(text) == 3 || strings.ContainsRune(" \t\r\n", rune(text[3]))):
+			if !directive || content {
+				flush(pos)
+				start, current = pos, chunk{line: line}
+			}
+			content, directive = len(rest) > 0 && rest[0] != '#', false
+		case text[0] == '%' && !content:
+			directive = true
+		default:
+			trimmed := bytes.TrimSpace(text)
+			content = content || len(trimmed) > 0 && trimmed[0] != '#' && !bytes.Equal(trimmed, []byte("..."))
+		}
+		pos = end
+	}
+	flush(len(data))
+	return chunks
+}
+
+// readYAML parses every document of a file.
+func readYAML(file string, data []byte) (docs []*value, problems []api.Problem) {
+	for _, c := range splitYAML(data) {
+		dec := yaml.NewDecoder(bytes.NewReader(c.text))
+		for {
+			var root yaml.Node
+			err := dec.Decode(&root)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				problems = append(problems, yamlProblem(file, c, err))
+				break
+			}
+			r := yamlReader{file: file, line: c.line}
+			doc, err := r.read(&root, 0)
+			if err != nil {
+				var p *positionedError
+				if !errors.As(err, &p) {
+					p = &positionedError{api.Position{File: file, Line: c.line + 1}, err.Error()}
+				}
+				problems = append(problems, api.Problem{Source: p.pos, Message: p.message})
+				continue
+			}
+			docs = append(docs, doc)
+		}
+	}
+	return docs, problems
+}
+
+// A positionedError is a fault in a document that leaves nothing of it to check.
+type positionedError struct {
+	pos     api.Position
+	message string
+}
+
+func (e *positionedError) Error() string { return e.pos.String() + ": " + e.message }
+
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// yamlProblem positions a syntax error. A line with a template's placeholder is its likely cause.
+func yamlProblem(file string, c chunk, err error) api.Problem {
+	line := 1
+	message := err.Error()
+	if m := yamlLine.FindStringSubmatch(message); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line = n
+		}
+		message = message[len(m[0]):]
+	}
+	lines := bytes.Split(c.text, []byte("\n"))
+	for _, n := range []int{line, line + 1, line - 1} {
+		if n < 1 || n > len(lines) {
+			continue
+		}
+		if p := placeholder.Find(lines[n-1]); p != nil {
+			return api.Problem{
+				Source:  api.Position{File: file, Line: c.line + n, Column: 1 + bytes.Index(lines[n-1], p)},
+				Message: fmt.Sprintf("the placeholder %s makes this no YAML: headway renders no templates; commit what they render to", p),
+			}
+		}
+	}
+	return api.Problem{Source: api.Position{File: file, Line: c.line + line}, Message: "not YAML: " + message}
+}
+
+// A yamlReader turns yaml.v3's nodes into values.
+type yamlReader struct {
+	file    string
+	line    int // lines before the chunk
+	aliased int // values that came from aliases
+	inAlias int
+}
+
+func (r *yamlReader) pos(n *yaml.Node) api.Position {
+	return api.Position{File: r.file, Line: r.line + n.Line, Column: n.Column}
+}
+
+func (r *yamlReader) errorf(n *yaml.Node, format string, args ...any) error {
+	return &positionedError{r.pos(n), fmt.Sprintf(format, args...)}
+}
+
+func (r *yamlReader) read(n *yaml.Node, depth int) (*value, error) {
+	if depth > maxDepth {
+		return nil, r.errorf(n, "nested more than %d deep", maxDepth)
+	}
+	if r.inAlias > 0 {
+		if r.aliased++; r.aliased > maxAliased {
+			return nil, r.errorf(n, "aliases add more than %d values: write them out", maxAliased)
+		}
+	}
+	v := &value{pos: r.pos(n)}
+	switch n.Kind {
+	case yaml.DocumentNode:
+		return r.read(n.Content[0], depth)
+	case yaml.AliasNode:
+		r.inAlias++
+		defer func() { r.inAlias-- }()
+		return r.read(n.Alias, depth+1)
+	case yaml.SequenceNode:
+		v.kind = listKind
+		for _, item := range n.Content {
+			iv, err := r.read(item, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			v.items = append(v.items, iv)
+		}
+		return v, nil
+	case yaml.MappingNode:
+		return v, r.mapping(v, n, depth)
+	case yaml.ScalarNode:
+		return v, r.scalar(v, n)
+	}
+	return nil, r.errorf(n, "an empty document")
+}
+
+func (r *yamlReader) mapping(v *value, n *yaml.Node, depth int) error {
+	v.kind = structKind
+	v.fields = make([]field, 0, len(n.Content)/2)
+	var merges []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		if k.Tag == "!!merge" {
+			merges = append(merges, n.Content[i+1])
+			continue
+		}
+		name, err := r.key(k)
+		if err != nil {
+			return err
+		}
+		mv, err := r.read(n.Content[i+1], depth+1)
+		if err != nil {
+			return err
+		}
+		v.fields = append(v.fields, field{name, r.pos(k), mv})
+	}
+	for _, m := range merges {
+		if err := r.merge(v, m, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key reads a key; one that is no string is written as one, as the JSON form has it.
+func (r *yamlReader) key(k *yaml.Node) (string, error) {
+	if k.Kind == yaml.AliasNode {
+		k = k.Alias
+	}
+	if k.Kind != yaml.ScalarNode {
+		if k.Kind == yaml.MappingNode && k.Style == yaml.FlowStyle {
+			return "", r.errorf(k, "a key in braces, which is what a placeholder {{ … }} without quotes looks like: headway renders no templates; commit what they render to")
+		}
+		return "", r.errorf(k, "a key must be a string, not %s", strings.ToLower(strings.TrimPrefix(k.Tag, "!!")))
+	}
+	var v value
+	if err := r.scalar(&v, k); err != nil {
+		return "", err
+	}
+	if v.kind == nullKind {
+		return "", r.errorf(k, "an empty key")
+	}
+	return v.text, nil
+}
+
+// merge takes in what << names; fields that are there already win.
+func (r *yamlReader) merge(v *value, n *yaml.Node, depth int) error {
+	mv, err := r.read(n, depth)
+	if err != nil {
+		return err
+	}
+	sources := []*value{mv}
+	if mv.kind == listKind {
+		sources = mv.items
+	}
+	for _, s := range sources {
+		if s.kind != structKind {
+			return r.errorf(n, "<< needs a map, or a list of maps")
+		}
+		for _, f := range s.fields {
+			if v.get(f.name) == nil {
+				v.fields = append(v.fields, f)
+			}
+		}
+	}
+	return nil
+}
