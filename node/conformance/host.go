@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -196,7 +197,10 @@ func (s *suite) watch() *watcher {
 	s.Cleanup(func() {
 		cancel()
 		select {
-		case <-done:
+		case err := <-done:
+			if err != nil && !errors.Is(err, context.Canceled) {
+				s.Errorf("Watch: %v", err)
+			}
 		case <-time.After(patience):
 			s.Error("Watch did not return when its context ended")
 		}

@@ -386,7 +386,9 @@ func (s *suite) ready(w *watcher, sandbox node.Sandbox) {
 		attempt++
 		id := s.run(config)
 		s.exited(id)
-		defer s.Runtime.Remove(s.context(), id)
+		if err := s.Runtime.Remove(s.context(), id); err != nil {
+			s.Fatal(err)
+		}
 		return w.saw(id) || w.saw("")
 	})
 }

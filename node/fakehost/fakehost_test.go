@@ -1,0 +1,54 @@
+package fakehost_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"headway.dev/headway/node"
+	"headway.dev/headway/node/conformance"
+	"headway.dev/headway/node/fakehost"
+)
+
+func TestRuntime(t *testing.T) {
+	conformance.TestRuntime(t, func(*testing.T) conformance.Host {
+		h := fakehost.New(fakehost.Options{Latency: map[string]time.Duration{"Create": 10 * time.Millisecond}})
+		return conformance.Host{
+			Runtime: h.Runtime(),
+			Reopen:  func(testing.TB) node.Runtime { return h.Runtime() },
+			Sandbox: func(t testing.TB, uid string) node.Sandbox {
+				s, err := h.Network().Attach(t.Context(), uid, uid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			},
+			Image: "busybox",
+		}
+	})
+}
+
+func TestString(t *testing.T) {
+	h := fakehost.New(fakehost.Options{})
+	s, err := h.Network().Attach(t.Context(), "u", "u")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := node.ContainerConfig{Sandbox: s}
+	config.Pod.UID, config.Container.Name = "u", "web"
+	config.Container.Command = []string{"/bin/sh", "-c", "exit 3"}
+	id, err := h.Runtime().Create(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Runtime().Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	const want = "container u.web.0 exited 3\nsandbox u 10.244.0.2\n"
+	if got := h.String(); got != want {
+		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+	if calls := h.Calls(); !strings.HasSuffix(calls[len(calls)-1].String(), "Start u.web.0") {
+		t.Errorf("the last call is %s", calls[len(calls)-1])
+	}
+}

@@ -1,0 +1,252 @@
+package fakehost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"headway.dev/headway/node"
+)
+
+// exitKilled is what a process ends with that SIGKILL took.
+const exitKilled = 128 + int(syscall.SIGKILL)
+
+// Runtime is the machine's node.Runtime.
+func (h *Host) Runtime() node.Runtime { return runtime{h} }
+
+type runtime struct{ h *Host }
+
+// A container and the process in it.
+type container struct {
+	node.Container
+	config  node.ContainerConfig
+	process *process
+}
+
+// A watch is one call of Watch.
+type watch struct{ ids chan string }
+
+func containerID(config node.ContainerConfig) string {
+	return fmt.Sprintf("%s.%s.%d", config.Pod.UID, config.Container.Name, config.Attempt)
+}
+
+func (r runtime) Create(ctx context.Context, config node.ContainerConfig) (string, error) {
+	id := containerID(config)
+	h := r.h
+	if err := h.call(ctx, "Snapshot", id, func() error {
+		if h.containers[id] == nil {
+			h.half[id] = true
+		}
+		return nil
+	}); err != nil {
+		return "", err
+	}
+	err := h.call(ctx, "Create", id, func() error {
+		if h.containers[id] != nil {
+			return nil
+		}
+		if h.sandboxes[config.Sandbox.UID].IP != config.Sandbox.IP {
+			return errors.New("create " + id + ": its sandbox is not there")
+		}
+		delete(h.half, id)
+		h.containers[id] = &container{config: config, Container: node.Container{
+			ID: id, PodUID: config.Pod.UID, Pod: config.Pod.Pod, Name: config.Container.Name, Attempt: config.Attempt,
+			Template: config.Pod.Template, State: node.ContainerCreated,
+		}}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return id, nil
+}
+
+func (r runtime) Start(ctx context.Context, id string) error {
+	h := r.h
+	return h.call(ctx, "Start", id, func() error {
+		c := h.containers[id]
+		switch {
+		case c == nil:
+			return errors.New("start " + id + ": no such container")
+		case c.State != node.ContainerCreated:
+			return fmt.Errorf("start %s: it is %s", id, c.State)
+		}
+		command := slices.Concat(c.config.Container.Command, c.config.Container.Args)
+		program, err := parse(command)
+		if err != nil {
+			return fmt.Errorf("start %s: %w", id, err)
+		}
+		h.nextPID++
+		c.State, c.PID, c.Started = node.ContainerRunning, h.nextPID, time.Now()
+		c.process = &process{program: program, seen: c.config}
+		h.resume(c)
+		return nil
+	})
+}
+
+// resume runs the container's process until it waits or ends. The host is locked.
+func (h *Host) resume(c *container) {
+	if c.State != node.ContainerRunning {
+		return
+	}
+	out := c.process.run()
+	if err := appendTo(c.config.LogPath, out); err != nil {
+		h.finish(c, 1)
+		return
+	}
+	switch {
+	case c.process.ended:
+		c.OOM = c.process.oom
+		h.finish(c, c.process.exitCode)
+	case c.process.waits > 0:
+		c.process.timer = time.AfterFunc(c.process.waits, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.resume(c)
+		})
+	}
+}
+
+// finish ends the container's process. The host is locked.
+func (h *Host) finish(c *container, code int) {
+	if c.State != node.ContainerRunning {
+		return
+	}
+	if c.process.timer != nil {
+		c.process.timer.Stop()
+	}
+	c.State, c.PID, c.ExitCode, c.Finished = node.ContainerExited, 0, code, time.Now()
+	for w := range h.ended {
+		w.tell(c.ID)
+	}
+}
+
+// tell queues an ID; one that finds no room is replaced by the request to look at all.
+func (w *watch) tell(id string) {
+	select {
+	case w.ids <- id:
+	default:
+		<-w.ids
+		w.ids <- ""
+	}
+}
+
+// Exit ends a container's process as if by itself, if it runs.
+func (h *Host) Exit(id string, code int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.containers[id]; c != nil {
+		h.finish(c, code)
+	}
+}
+
+// Lose takes a container away behind the agent's back, and has the watchers look at all.
+func (h *Host) Lose(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.containers, id)
+	for w := range h.ended {
+		w.tell("")
+	}
+}
+
+func (r runtime) Signal(ctx context.Context, id string, signal syscall.Signal) error {
+	h := r.h
+	return h.call(ctx, "Signal", id+" "+signalName(signal), func() error {
+		c := h.containers[id]
+		if c == nil || c.State != node.ContainerRunning {
+			return nil
+		}
+		if signal == syscall.SIGKILL {
+			h.finish(c, exitKilled)
+			return nil
+		}
+		code, ends, out := c.process.signalled(signal)
+		if err := appendTo(c.config.LogPath, out); err != nil {
+			return err
+		}
+		if ends {
+			h.finish(c, code)
+		}
+		return nil
+	})
+}
+
+func signalName(s syscall.Signal) string {
+	switch s {
+	case syscall.SIGTERM:
+		return "TERM"
+	case syscall.SIGKILL:
+		return "KILL"
+	}
+	return s.String()
+}
+
+func (r runtime) Remove(ctx context.Context, id string) error {
+	h := r.h
+	return h.call(ctx, "Remove", id, func() error {
+		if c := h.containers[id]; c != nil {
+			h.finish(c, exitKilled)
+		}
+		delete(h.containers, id)
+		delete(h.half, id)
+		return nil
+	})
+}
+
+func (r runtime) Containers(ctx context.Context) ([]node.Container, error) {
+	var all []node.Container
+	err := r.h.call(ctx, "Containers", "", func() error {
+		for _, c := range r.h.containers {
+			all = append(all, c.Container)
+		}
+		slices.SortFunc(all, func(a, b node.Container) int { return strings.Compare(a.ID, b.ID) })
+		return nil
+	})
+	return all, err
+}
+
+func (r runtime) Watch(ctx context.Context, fn func(id string)) error {
+	w := &watch{ids: make(chan string, 16)}
+	r.h.mu.Lock()
+	r.h.ended[w] = true
+	r.h.mu.Unlock()
+	defer func() {
+		r.h.mu.Lock()
+		defer r.h.mu.Unlock()
+		delete(r.h.ended, w)
+	}()
+	for {
+		select {
+		case id := <-w.ids:
+			fn(id)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (r runtime) Exec(ctx context.Context, id string, command []string, streams node.Streams) (int, error) {
+	h := r.h
+	var process process
+	err := h.call(ctx, "Exec", id, func() error {
+		c := h.containers[id]
+		if c == nil || c.State != node.ContainerRunning {
+			return errors.New("exec in " + id + ": it does not run")
+		}
+		program, err := parse(command)
+		if err != nil {
+			return fmt.Errorf("exec in %s: %w", id, err)
+		}
+		process.program, process.seen = program, c.config
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return process.exec(ctx, streams)
+}
