@@ -1,0 +1,203 @@
+// Package testenv gives tests, the demonstration and the benchmarks the containerd that they stand on: the one they are
+// told of, the machine's own, or a private one that is gone with them.
+package testenv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Variable names the environment variable that holds the socket of the containerd to use.
+const Variable = "HEADWAY_CONTAINERD"
+
+const (
+	systemSocket = "/run/containerd/containerd.sock"
+	startTimeout = 30 * time.Second
+	stopTimeout  = 10 * time.Second
+)
+
+// StartContainerd finds a containerd: the one of $HEADWAY_CONTAINERD, else the machine's own if it answers, else one that
+// it starts with all of its state in a temporary directory. It returns the socket, and what ends and clears away the
+// private one; a containerd that was there before is left alone. The context bounds the start only.
+func StartContainerd(ctx context.Context) (address string, end func() error, err error) {
+	if address := os.Getenv(Variable); address != "" {
+		if err := answers(ctx, address); err != nil {
+			return "", nil, fmt.Errorf("$%s: %w", Variable, err)
+		}
+		return address, leave, nil
+	}
+	if answers(ctx, systemSocket) == nil {
+		return systemSocket, leave, nil
+	}
+	p, err := startPrivate(ctx)
+	if err != nil {
+		return "", nil, fmt.Errorf("start a containerd of our own: %w", err)
+	}
+	return p.socket(), p.end, nil
+}
+
+func leave() error { return nil }
+
+// answers reports whether something listens on a socket.
+func answers(ctx context.Context, socket string) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// A private containerd keeps everything it has below dir.
+type private struct {
+	dir    string
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	ended  chan struct{} // closed when the process has ended
+}
+
+// config leaves out the plugins that take time to start or need what a test machine lacks. The version is one that every
+// containerd since 1.2 reads.
+const config = `version = 2
+root = %[1]q
+state = %[2]q
+disabled_plugins = [
+  "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri",
+  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.tracing.processor.v1.otlp",
+  "io.containerd.internal.v1.opt",
+]
+[grpc]
+  address = %[3]q
+`
+
+func (p *private) socket() string { return filepath.Join(p.dir, "containerd.sock") }
+
+func startPrivate(ctx context.Context) (*private, error) {
+	program, err := exec.LookPath("containerd")
+	if err != nil {
+		return nil, fmt.Errorf("%w: install it with make setup", err)
+	}
+	// The path is short, because that of a socket is at most 107 bytes.
+	dir, err := os.MkdirTemp("/tmp", "hw")
+	if err != nil {
+		return nil, err
+	}
+	p := &private{dir: dir, ended: make(chan struct{})}
+	file := filepath.Join(dir, "config.toml")
+	content := fmt.Sprintf(config, filepath.Join(dir, "root"), filepath.Join(dir, "state"), p.socket())
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	p.cmd = exec.Command(program, "--config", file, "--log-level", "warn")
+	p.cmd.Stdout, p.cmd.Stderr = &p.stderr, &p.stderr
+	// A test that panics or runs out of time cannot end it: the kernel does.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := p.run(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := p.ready(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w\n%s", err, p.stderr.Bytes()), p.end())
+	}
+	return p, nil
+}
+
+// run starts the process and waits for it on a thread that lives as long as it does: the signal at the parent's death is
+// sent when the thread that made the process ends.
+func (p *private) run() error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // how it ended is in what it wrote
+			close(p.ended)
+		}
+	}()
+	return <-started
+}
+
+// ready waits until the socket answers.
+func (p *private) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if answers(ctx, p.socket()) == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-p.ended:
+			return errors.New("containerd ended as it started")
+		case <-ctx.Done():
+			return fmt.Errorf("containerd does not answer: %w", ctx.Err())
+		}
+	}
+}
+
+// end stops the process, and then whatever tests have left: shims with their containers, mounts, files.
+func (p *private) end() error {
+	if err := p.stop(); err != nil {
+		return err
+	}
+	return errors.Join(killShims(p.socket()), p.removeSockets(), unmountBelow(p.dir), os.RemoveAll(p.dir))
+}
+
+func (p *private) stop() error {
+	select {
+	case <-p.ended:
+		return nil
+	default:
+	}
+	// It has not been waited for, so the number is still its own.
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	timeout := time.NewTimer(stopTimeout)
+	defer timeout.Stop()
+	select {
+	case <-p.ended:
+		return nil
+	case <-timeout.C:
+	}
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-p.ended
+	return nil
+}
+
+// removeSockets removes the sockets of shims that were killed; they are outside of the state directory, and each bundle
+// notes its own.
+func (p *private) removeSockets() error {
+	notes, err := filepath.Glob(filepath.Join(p.dir, "state", "io.containerd.runtime.v2.task", "*", "*", "address"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, note := range notes {
+		address, err := os.ReadFile(note)
+		if err != nil {
+			continue
+		}
+		socket := strings.TrimPrefix(strings.TrimSpace(string(address)), "unix://")
+		if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

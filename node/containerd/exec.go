@@ -1,0 +1,211 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"headway.dev/headway/node"
+)
+
+// Exec runs a command in a container, as its user and with its environment, and returns the exit code. When the context
+// is done the command is killed. All output has been written when Exec returns, up to what a process that the command
+// left behind may still write.
+func (r *Runtime) Exec(ctx context.Context, id string, command []string, streams node.Streams) (int, error) {
+	code, err := r.exec(r.scope(ctx), id, command, streams)
+	if err != nil {
+		return 0, fmt.Errorf("run %q in container %s: %w", command, id, err)
+	}
+	return code, nil
+}
+
+func (r *Runtime) exec(ctx context.Context, id string, command []string, streams node.Streams) (_ int, err error) {
+	process, err := r.process(ctx, id, command)
+	if err != nil {
+		return 0, err
+	}
+	e := &execution{tasks: r.client.TaskService(), container: id, id: nextExecID()}
+	eof, err := e.open(r.execs, streams)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, e.clear(ctx)) }()
+	if err := e.start(ctx, process); err != nil {
+		return 0, err
+	}
+	exited := make(chan struct{})
+	var closing sync.WaitGroup
+	closing.Go(func() {
+		select {
+		case <-eof:
+			e.closeStdin(ctx)
+		case <-exited:
+		}
+	})
+	defer closing.Wait()
+	defer close(exited)
+	return e.wait(ctx)
+}
+
+// process is the container's own process with another command.
+func (r *Runtime) process(ctx context.Context, id string, command []string) (*specs.Process, error) {
+	record, err := r.client.ContainerService().Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var spec specs.Spec
+	if err := typeurl.UnmarshalTo(record.Spec, &spec); err != nil {
+		return nil, err
+	}
+	if spec.Process == nil {
+		return nil, errors.New("its specification has no process")
+	}
+	spec.Process.Args = command
+	return spec.Process, nil
+}
+
+// execs counts the commands of this process.
+var execs atomic.Uint64
+
+// nextExecID is one that no other command of a container has, not even one that an earlier daemon left running.
+func nextExecID() string {
+	return "x" + strconv.FormatInt(time.Now().UnixNano(), 36) + "-" + strconv.FormatUint(execs.Add(1), 36)
+}
+
+// An execution is one command in a container.
+type execution struct {
+	tasks         tasks.TasksClient
+	container, id string
+	io            cio.IO
+	added         bool // containerd knows it
+}
+
+// open makes the FIFOs of the command, and returns a channel that is closed when there is no more input.
+func (e *execution) open(dir string, streams node.Streams) (eof <-chan struct{}, err error) {
+	create := cio.NullIO
+	if streams.Stdin != nil || streams.Stdout != nil || streams.Stderr != nil {
+		// The shim of 1.6 takes either both outputs or no stream at all.
+		var stdin io.Reader
+		stdin, eof = watchEOF(streams.Stdin)
+		create = cio.NewCreator(cio.WithFIFODir(dir), cio.WithStreams(stdin, orDiscard(streams.Stdout), orDiscard(streams.Stderr)))
+	}
+	e.io, err = create(e.id)
+	return eof, err
+}
+
+func orDiscard(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
+}
+
+func (e *execution) start(ctx context.Context, process *specs.Process) error {
+	spec, err := typeurl.MarshalAnyToProto(process)
+	if err != nil {
+		return err
+	}
+	c := e.io.Config()
+	_, err = e.tasks.Exec(ctx, &tasks.ExecProcessRequest{
+		ContainerID: e.container, ExecID: e.id, Spec: spec, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
+	})
+	if err != nil {
+		return errgrpc.ToNative(err)
+	}
+	e.added = true
+	_, err = e.tasks.Start(ctx, &tasks.StartRequest{ContainerID: e.container, ExecID: e.id})
+	return errgrpc.ToNative(err)
+}
+
+// wait returns the exit code; the command is killed when the context is done.
+func (e *execution) wait(ctx context.Context) (int, error) {
+	exit, err := e.tasks.Wait(ctx, &tasks.WaitRequest{ContainerID: e.container, ExecID: e.id})
+	if err == nil {
+		return int(exit.ExitStatus), nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else {
+		err = errgrpc.ToNative(err)
+	}
+	return 0, err
+}
+
+// closeStdin tells the shim that no more input comes; without that the command would wait for it.
+func (e *execution) closeStdin(ctx context.Context) {
+	// An error means that the command has ended, which wait finds out.
+	_, _ = e.tasks.CloseIO(ctx, &tasks.CloseIORequest{ContainerID: e.container, ExecID: e.id, Stdin: true})
+}
+
+// clear kills the command if it still runs, and takes it and its FIFOs away.
+func (e *execution) clear(ctx context.Context) error {
+	ctx, cancel := clearing(ctx)
+	defer cancel()
+	err := e.delete(ctx)
+	if err == nil && e.added {
+		// The shim has closed its ends, so the copying ends; what is still in the FIFOs is read before.
+		e.io.Wait()
+	}
+	e.io.Cancel()
+	e.io.Wait()
+	return errors.Join(err, e.io.Close())
+}
+
+func (e *execution) delete(ctx context.Context) error {
+	if !e.added {
+		return nil
+	}
+	request := &tasks.DeleteProcessRequest{ContainerID: e.container, ExecID: e.id}
+	_, err := e.tasks.DeleteProcess(ctx, request)
+	if err = errgrpc.ToNative(err); err == nil || errdefs.IsNotFound(err) {
+		return nil
+	}
+	_, err = e.tasks.Kill(ctx, &tasks.KillRequest{ContainerID: e.container, ExecID: e.id, Signal: uint32(syscall.SIGKILL)})
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("kill it: %w", err)
+	}
+	if _, err := e.tasks.Wait(ctx, &tasks.WaitRequest{ContainerID: e.container, ExecID: e.id}); err != nil && !errdefs.IsNotFound(errgrpc.ToNative(err)) {
+		return fmt.Errorf("wait for its end: %w", errgrpc.ToNative(err))
+	}
+	_, err = e.tasks.DeleteProcess(ctx, request)
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("delete it: %w", err)
+	}
+	return nil
+}
+
+// watchEOF gives a reader like the given one, and a channel that is closed when that has ended. No reader stays none.
+func watchEOF(r io.Reader) (io.Reader, <-chan struct{}) {
+	if r == nil {
+		return nil, nil
+	}
+	w := &eofWatcher{Reader: r, ended: make(chan struct{})}
+	return w, w.ended
+}
+
+type eofWatcher struct {
+	io.Reader
+	once  sync.Once
+	ended chan struct{}
+}
+
+func (w *eofWatcher) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if err != nil {
+		w.once.Do(func() { close(w.ended) })
+	}
+	return n, err
+}

@@ -1,0 +1,197 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/node"
+)
+
+// Kubernetes' reasons for an image that is not there.
+const (
+	reasonPull  = "ErrImagePull"
+	reasonNever = "ErrImageNeverPull"
+	reasonName  = "InvalidImageName"
+)
+
+// An image is what containers need to know of one that is unpacked. It does not change, but for the users, which are
+// read when the first container is made from it.
+type image struct {
+	name    string
+	digest  digest.Digest // what the name stands for: a manifest, or an index of them
+	chainID string        // the snapshot that containers stand on
+	config  ocispec.ImageConfig
+	users   *userFiles
+}
+
+// imageCache holds images by name.
+type imageCache struct {
+	mu     sync.Mutex
+	byName map[string]*image
+}
+
+func newImageCache() *imageCache { return &imageCache{byName: map[string]*image{}} }
+
+func (c *imageCache) get(name string) *image {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byName[name]
+}
+
+func (c *imageCache) put(i *image) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byName[i.name] = i
+}
+
+func (c *imageCache) drop(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byName, name)
+}
+
+// normalise gives an image's whole name, as Docker reads it: nginx is docker.io/library/nginx:latest.
+func normalise(name string) (string, error) {
+	ref, err := reference.ParseDockerRef(name)
+	if err != nil {
+		return "", &node.ImageError{Image: name, Reason: reasonName, Err: err}
+	}
+	return ref.String(), nil
+}
+
+// Ensure has the image unpacked on the machine and returns the digest that its name stands for. What is not there is
+// imported from the image directory, or else pulled. Always asks the registry even for what is there, except for an
+// image that the image directory has: then the archive is what is newest.
+func (r *Runtime) Ensure(ctx context.Context, ref string, policy corev1.PullPolicy) (string, error) {
+	name, err := normalise(ref)
+	if err != nil {
+		return "", err
+	}
+	ctx = r.scope(ctx)
+	if policy != corev1.PullAlways {
+		switch i, err := r.present(ctx, name); {
+		case err == nil:
+			return i.digest.String(), nil
+		case !errdefs.IsNotFound(err):
+			return "", fmt.Errorf("look for image %s: %w", name, err)
+		}
+	}
+	i, err := r.pulls.do(ctx, string(policy)+" "+name, func(ctx context.Context) (*image, error) {
+		return r.fetch(ctx, name, policy)
+	})
+	if err != nil {
+		return "", imageError(name, err)
+	}
+	return i.digest.String(), nil
+}
+
+func imageError(name string, err error) error {
+	var known *node.ImageError
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, errClosed):
+		return fmt.Errorf("image %s: %w", name, err)
+	}
+	return &node.ImageError{Image: name, Reason: reasonPull, Err: err}
+}
+
+// present finds an image that is here and unpacked. The error is a not-found where it is not. It costs two small calls
+// for an image that was seen before.
+func (r *Runtime) present(ctx context.Context, name string) (*image, error) {
+	record, err := r.client.ImageService().Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	i := r.images.get(name)
+	if i == nil || i.digest != record.Target.Digest {
+		if i, err = r.read(ctx, record); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := r.client.SnapshotService(r.options.Snapshotter).Stat(ctx, i.chainID); err != nil {
+		r.images.drop(name)
+		return nil, err
+	}
+	r.images.put(i)
+	return i, nil
+}
+
+// read reads an image's configuration from the content store.
+func (r *Runtime) read(ctx context.Context, record images.Image) (*image, error) {
+	spec, err := client.NewImage(r.client, record).Spec(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &image{
+		name: record.Name, digest: record.Target.Digest, config: spec.Config,
+		chainID: identity.ChainID(spec.RootFS.DiffIDs).String(),
+		users:   new(userFiles),
+	}, nil
+}
+
+// fetch brings an image to the machine by whatever way there is.
+func (r *Runtime) fetch(ctx context.Context, name string, policy corev1.PullPolicy) (*image, error) {
+	if policy != corev1.PullAlways {
+		// It may have come while this call waited, or lie there packed.
+		if i, err := r.unpack(ctx, name); err == nil || !errdefs.IsNotFound(err) {
+			return i, err
+		}
+	}
+	switch found, err := r.importArchive(ctx, name); {
+	case err != nil:
+		return nil, err
+	case found:
+		return r.unpack(ctx, name)
+	case policy == corev1.PullNever:
+		return nil, &node.ImageError{Image: name, Reason: reasonNever, Err: errors.New("it is not on this machine, and its pull policy is Never")}
+	}
+	if err := r.pull(ctx, name); err != nil {
+		return nil, err
+	}
+	return r.present(ctx, name)
+}
+
+// unpack finds an image that is here and unpacks it if it is not yet.
+func (r *Runtime) unpack(ctx context.Context, name string) (*image, error) {
+	if i, err := r.present(ctx, name); err == nil || !errdefs.IsNotFound(err) {
+		return i, err
+	}
+	record, err := r.client.ImageService().Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.NewImage(r.client, record).Unpack(ctx, r.options.Snapshotter); err != nil {
+		return nil, fmt.Errorf("unpack: %w", err)
+	}
+	return r.present(ctx, name)
+}
+
+// image finds the image of a container that is made: what Ensure has found, without asking containerd again.
+func (r *Runtime) image(ctx context.Context, ref string) (*image, error) {
+	name, err := normalise(ref)
+	if err != nil {
+		return nil, err
+	}
+	if i := r.images.get(name); i != nil {
+		return i, nil
+	}
+	i, err := r.present(ctx, name)
+	if errdefs.IsNotFound(err) {
+		return nil, &node.ImageError{Image: name, Reason: reasonPull, Err: errors.New("it is not on this machine: it has to be brought here first")}
+	} else if err != nil {
+		return nil, fmt.Errorf("look for image %s: %w", name, err)
+	}
+	return i, nil
+}

@@ -1,0 +1,70 @@
+package containerd
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"time"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/node"
+)
+
+// The labels of a container: all that a new daemon needs to take it over.
+const (
+	labelUID       = "headway.dev/pod-uid"
+	labelPod       = "headway.dev/pod"
+	labelContainer = "headway.dev/container"
+	labelAttempt   = "headway.dev/attempt"
+	labelTemplate  = "headway.dev/template"
+	labelCommit    = "headway.dev/commit"
+	labelLog       = "headway.dev/log"
+	labelGroup     = "headway.dev/shim-group"
+	// labelStarted is when the container was started; one that has none never was.
+	labelStarted = "headway.dev/started"
+)
+
+// labelRoot keeps what it is on from containerd's garbage collection. It costs nothing, where a lease for every container
+// would be two more transactions on disk.
+const labelRoot = "containerd.io/gc.root"
+
+// containerID names a container. It is short, and valid whatever the pod and the container are called.
+func containerID(uid, name string, attempt int) string {
+	sum := sha256.Sum256([]byte(uid + "\x00" + name))
+	return hex.EncodeToString(sum[:12]) + "-" + strconv.Itoa(attempt)
+}
+
+func labelsFor(config node.ContainerConfig, group string) map[string]string {
+	return map[string]string{
+		labelUID:       config.Pod.UID,
+		labelPod:       config.Pod.Pod.String(),
+		labelContainer: config.Container.Name,
+		labelAttempt:   strconv.Itoa(config.Attempt),
+		labelTemplate:  string(config.Pod.Template),
+		labelCommit:    config.Pod.Commit,
+		labelLog:       config.LogPath,
+		labelGroup:     group,
+	}
+}
+
+// describe reads what the labels say.
+func describe(id string, labels map[string]string) (node.Container, error) {
+	c := node.Container{
+		ID: id, PodUID: labels[labelUID], Name: labels[labelContainer], Template: api.Digest(labels[labelTemplate]),
+		State: node.ContainerCreated,
+	}
+	var err error
+	if c.Pod, err = api.ParseRef(labels[labelPod]); err != nil {
+		return c, fmt.Errorf("container %s: label %s: %w", id, labelPod, err)
+	}
+	if c.Attempt, err = strconv.Atoi(labels[labelAttempt]); err != nil {
+		return c, fmt.Errorf("container %s: label %s: %w", id, labelAttempt, err)
+	}
+	if started := labels[labelStarted]; started != "" {
+		if c.Started, err = time.Parse(time.RFC3339Nano, started); err != nil {
+			return c, fmt.Errorf("container %s: label %s: %w", id, labelStarted, err)
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,155 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sync/errgroup"
+)
+
+// Start starts a container that was made. One that runs is success; one that has ended is an error.
+func (r *Runtime) Start(ctx context.Context, id string) error {
+	if err := r.start(r.scope(ctx), id); err != nil {
+		return fmt.Errorf("start container %s: %w", id, err)
+	}
+	return nil
+}
+
+func (r *Runtime) start(ctx context.Context, id string) error {
+	record, err := r.client.ContainerService().Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if record.Labels[labelStarted] != "" {
+		return r.startTask(ctx, record)
+	}
+	// That it was started is written while it starts, which hides what writing costs. What counts is the task; the label
+	// is for when that is lost.
+	begun := time.Now()
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.markStarted(groupCtx, id, begun) })
+	group.Go(func() error { return r.startTask(groupCtx, record) })
+	return group.Wait()
+}
+
+func (r *Runtime) markStarted(ctx context.Context, id string, when time.Time) error {
+	record := containers.Container{ID: id, Labels: map[string]string{labelStarted: when.UTC().Format(time.RFC3339Nano)}}
+	_, err := r.client.ContainerService().Update(ctx, record, "labels."+labelStarted)
+	return err
+}
+
+func (r *Runtime) startTask(ctx context.Context, record containers.Container) error {
+	request := &tasks.StartRequest{ContainerID: record.ID}
+	_, startErr := r.client.TaskService().Start(ctx, request)
+	if startErr == nil {
+		return nil
+	}
+	t, err := r.task(ctx, record.ID)
+	switch {
+	case err != nil:
+	case t == nil && record.Labels[labelStarted] == "":
+		// A crash came between its record and its task.
+		if err := r.completeTask(ctx, record); err != nil {
+			return err
+		}
+		_, startErr = r.client.TaskService().Start(ctx, request)
+	case t == nil:
+		return errors.New("it has ended, and its task is lost")
+	case t.Status == task.Status_RUNNING:
+		return nil
+	case t.Status == task.Status_STOPPED:
+		return fmt.Errorf("it has ended, with exit code %d: %w", t.ExitStatus, errgrpc.ToNative(startErr))
+	}
+	return errgrpc.ToNative(startErr)
+}
+
+// completeTask makes the task of a container that has everything else.
+func (r *Runtime) completeTask(ctx context.Context, record containers.Container) error {
+	unlock, err := r.pods.lock(ctx, record.Labels[labelUID])
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	mounts, err := r.client.SnapshotService(record.Snapshotter).Mounts(ctx, record.SnapshotKey)
+	if err != nil {
+		return err
+	}
+	return r.makeTask(ctx, record.ID, record.Labels[labelLog], mounts)
+}
+
+// Signal sends a signal to a container's first process. One that is gone or has ended is success.
+func (r *Runtime) Signal(ctx context.Context, id string, signal syscall.Signal) error {
+	_, err := r.client.TaskService().Kill(r.scope(ctx), &tasks.KillRequest{ContainerID: id, Signal: uint32(signal)})
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("send %v to container %s: %w", signal, id, err)
+	}
+	return nil
+}
+
+// Remove kills what still runs of a container and deletes it with its snapshot. One that is gone is success.
+func (r *Runtime) Remove(ctx context.Context, id string) error {
+	if err := r.remove(r.scope(ctx), id); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	return nil
+}
+
+func (r *Runtime) remove(ctx context.Context, id string) error {
+	record, err := r.client.ContainerService().Get(ctx, id)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	if uid := record.Labels[labelUID]; uid != "" {
+		unlock, err := r.pods.lock(ctx, uid)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	return r.discard(ctx, id)
+}
+
+// discard deletes whatever there is of a container. The record goes last: until then it is listed, and can be removed
+// again.
+func (r *Runtime) discard(ctx context.Context, id string) error {
+	if err := r.deleteTask(ctx, id); err != nil {
+		return fmt.Errorf("delete its task: %w", err)
+	}
+	if err := r.client.SnapshotService(r.options.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove its snapshot: %w", err)
+	}
+	if err := r.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("delete its record: %w", err)
+	}
+	return nil
+}
+
+// deleteTask deletes a task, and kills it first if need be.
+func (r *Runtime) deleteTask(ctx context.Context, id string) error {
+	service := r.client.TaskService()
+	_, err := service.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+	if err = errgrpc.ToNative(err); err == nil || errdefs.IsNotFound(err) {
+		return nil
+	}
+	// It runs, which the shim of 1.6 says only in words.
+	_, err = service.Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGKILL)})
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	if _, err = service.Wait(ctx, &tasks.WaitRequest{ContainerID: id}); err != nil && !errdefs.IsNotFound(errgrpc.ToNative(err)) {
+		return errgrpc.ToNative(err)
+	}
+	_, err = service.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+	if err = errgrpc.ToNative(err); errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,109 @@
+package containerd
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+
+	"headway.dev/headway/node"
+)
+
+// lostExitCode is what a container counts as having ended with when its task is gone, as after a restart of the machine.
+const lostExitCode = 255
+
+// Containers lists every container that headway made in the namespace, ordered by ID.
+func (r *Runtime) Containers(ctx context.Context) ([]node.Container, error) {
+	all, err := r.list(r.scope(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	return all, nil
+}
+
+func (r *Runtime) list(ctx context.Context) ([]node.Container, error) {
+	records, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q", labelUID))
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return nil, errgrpc.ToNative(err)
+	}
+	running := make(map[string]*task.Process, len(list.Tasks))
+	for _, t := range list.Tasks {
+		running[t.ID] = t
+	}
+	all := make([]node.Container, 0, len(records))
+	for _, record := range records {
+		c, found, err := r.observe(ctx, record, running[record.ID])
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b node.Container) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// observe joins a record with its task. It reports false for a container that was removed while it was listed.
+func (r *Runtime) observe(ctx context.Context, record containers.Container, t *task.Process) (node.Container, bool, error) {
+	c, err := describe(record.ID, record.Labels)
+	if err != nil {
+		return c, false, err
+	}
+	if t == nil && !c.Started.IsZero() {
+		// It was left out of the list: it is lost, or was removed or started meanwhile. To take it for ended would have it
+		// replaced, so this is looked at twice.
+		if t, err = r.task(ctx, record.ID); err != nil {
+			return c, false, err
+		}
+		if t == nil {
+			if _, err := r.client.ContainerService().Get(ctx, record.ID); errdefs.IsNotFound(err) {
+				return c, false, nil
+			} else if err != nil {
+				return c, false, err
+			}
+			c.State, c.ExitCode, c.Finished = node.ContainerExited, lostExitCode, record.UpdatedAt
+			return c, true, nil
+		}
+	}
+	r.apply(&c, t)
+	return c, true, nil
+}
+
+func (r *Runtime) task(ctx context.Context, id string) (*task.Process, error) {
+	got, err := r.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
+	if err = errgrpc.ToNative(err); errdefs.IsNotFound(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return got.Process, nil
+}
+
+// apply sets what a task says of its container. One without a task was never started.
+func (r *Runtime) apply(c *node.Container, t *task.Process) {
+	switch t.GetStatus() {
+	case task.Status_RUNNING, task.Status_PAUSED, task.Status_PAUSING:
+		c.State, c.PID = node.ContainerRunning, int(t.Pid)
+	case task.Status_STOPPED:
+		c.State, c.ExitCode, c.Finished = node.ContainerExited, int(t.ExitStatus), t.ExitedAt.AsTime()
+		c.OOM = c.ExitCode != 0 && oomKilled(r.cgroup(c.ID))
+	case task.Status_CREATED:
+		c.State = node.ContainerCreated
+	default:
+		// Its shim did not answer in time: it counts as what it was last.
+		if !c.Started.IsZero() {
+			c.State = node.ContainerRunning
+		}
+	}
+}
