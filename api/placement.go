@@ -71,6 +71,8 @@ type Placement struct {
 	Requests Resources         `json:"requests"`
 	// Ports are the container ports by name, for services that name their target.
 	Ports []ContainerPort `json:"ports,omitempty"`
+	// HostPorts are the ports that the pod holds on its node.
+	HostPorts []corev1.ContainerPort `json:"hostPorts,omitempty"`
 }
 
 // A ContainerPort is a named port of a pod.

@@ -52,6 +52,18 @@ type WorkloadStatus struct {
 	Updated   int    `json:"updated"` // pods of the wanted template
 	Ready     int    `json:"ready"`
 	Available int    `json:"available"` // ready for minReadySeconds
+	// Outdated counts pods of other templates that have not been told to stop.
+	Outdated int `json:"outdated,omitempty"`
+	// Paused is a rollout that the author holds, or that cannot go on as declared: pods are replaced and scaled, none is
+	// updated, and no deadline runs.
+	Paused bool `json:"paused,omitempty"`
+	// Cause is why the rollout to Template began, for a person: "template changed: image api:v1 -> api:v2".
+	Cause string `json:"cause,omitempty"`
+	// Began is when the rollout to Template began, Progressed when it last came closer to its end, and Completed when it
+	// first got there.
+	Began      time.Time `json:"began,omitzero"`
+	Progressed time.Time `json:"progressed,omitzero"`
+	Completed  time.Time `json:"completed,omitzero"`
 	// State is Complete, Progressing or Stalled; Reason says why, in a sentence.
 	State  RolloutState `json:"state"`
 	Reason string       `json:"reason"`

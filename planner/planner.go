@@ -2,6 +2,9 @@
 //
 // It is pure: equal input gives equal output, byte for byte. Time is an argument, and a plan is data that the controller
 // carries out and that headway plan prints.
+//
+// A kind of workload is a file of its own here (deployment.go, pod.go): it puts each observed pod into a class (class.go),
+// and stops and creates pods by those. To add a kind, write its file and name its type in newWanted and in Compute.
 package planner
 
 import (
@@ -10,7 +13,7 @@ import (
 	"headway.dev/headway/api"
 )
 
-// Input is all that a plan depends on.
+// Input is all that a plan depends on. The order of its lists makes no difference.
 type Input struct {
 	Revision api.Revision
 	// Desired are the objects in force, ordered by ref.
@@ -19,6 +22,9 @@ type Input struct {
 	Prune bool
 	// Pods are all pods assigned or reported, ordered by ref and UID.
 	Pods []Pod
+	// Templates are the templates of Pods, as far as they are at hand. They let reasons say what changed, and a rollout
+	// that is paused replace a pod of a template that Git no longer holds. Compute does without.
+	Templates map[api.Digest]*api.PodTemplate
 	// Routes are the routes in force, ordered by service: a service keeps the cluster IP that it has.
 	Routes []api.Route
 	// ServiceCIDR is the range of cluster IPs.
@@ -44,9 +50,11 @@ type Pod struct {
 
 // A Plan is one step towards the desired state.
 type Plan struct {
-	Actions   []Action             `json:"actions"` // stops first, then creations; ordered by reason of class, owner and slot
+	Actions   []Action             `json:"actions"` // stops first, then creations; ordered by class, owner and slot
 	Routes    []api.Route          `json:"routes"`  // ordered by service
 	Workloads []api.WorkloadStatus `json:"workloads"`
+	// Problems are objects that cannot be carried out as declared.
+	Problems []api.Problem `json:"problems,omitempty"`
 	// Blobs is the content that the actions name by digest.
 	Blobs map[api.Digest][]byte `json:"-"`
 	// Wake is when the same input would next plan something else only because time went by; zero is never.
@@ -64,10 +72,38 @@ const (
 
 // An Action is one thing to do, and why.
 type Action struct {
-	Kind   ActionKind      `json:"kind"`
-	Pod    api.PodIdentity `json:"pod"`
-	Reason string          `json:"reason"`
-	Commit string          `json:"commit"`
+	Kind ActionKind      `json:"kind"`
+	Pod  api.PodIdentity `json:"pod"`
+	// Class is what the pod is to its workload: what is stopped for having been pruned, say, counts against the budget of deletions.
+	Class  Class  `json:"class"`
+	Reason string `json:"reason"`
+	Commit string `json:"commit"`
 	// Template is what a created pod runs; nil for a stop.
 	Template *api.PodTemplate `json:"-"`
+}
+
+// Placement is the pod that a creation makes, before it has a node.
+func (a Action) Placement() api.Placement {
+	p := api.Placement{PodIdentity: a.Pod}
+	if a.Template != nil {
+		p.Labels = a.Template.Labels
+		p.Requests = api.PodRequests(&a.Template.Spec)
+		p.Ports = api.NamedPorts(&a.Template.Spec)
+		p.HostPorts = api.HostPorts(&a.Template.Spec)
+	}
+	return p
+}
+
+// Compute plans one step. What it does not get done in one step, because pods have to become ready or to end first, it
+// plans when it is called with what is then observed, or at Wake.
+func Compute(in Input) Plan { return compute(in, newWanted(in.Desired)) }
+
+func compute(in Input, want *wanted) Plan {
+	p := newPass(in, want)
+	for _, w := range want.workloads {
+		p.workload(w)
+	}
+	p.prune()
+	p.routes()
+	return p.finish()
 }

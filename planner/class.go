@@ -1,0 +1,97 @@
+package planner
+
+import (
+	"cmp"
+	"slices"
+
+	"headway.dev/headway/api"
+)
+
+// A Class is what an observed pod is to its workload.
+type Class string
+
+// The classes of pods. Only actions have the last two: a pod to be pruned has no workload, a missing one is not there yet.
+const (
+	ClassStopping Class = "stopping"
+	ClassLost     Class = "lost"
+	ClassEnded    Class = "ended"
+	ClassOutdated Class = "outdated"
+	ClassKeep     Class = "keep"
+	ClassSurplus  Class = "surplus"
+	ClassPruned   Class = "pruned"
+	ClassMissing  Class = "missing"
+)
+
+// classes is the decision on a pod of a workload: the first row that matches. Pods are asked in the order of their worth,
+// so that what is kept is the best there is.
+var classes = []struct {
+	class Class
+	match func(pod *Pod, r *rollout) bool
+}{
+	// It has been told to end, and counts for nothing any more. It is gone when its node says so.
+	{ClassStopping, func(pod *Pod, _ *rollout) bool { return isStopping(pod) }},
+	// Nobody can say when its silent node returns: it is told to stop when that does, and another takes its place now.
+	{ClassLost, func(pod *Pod, _ *rollout) bool { return pod.Lost }},
+	// It was evicted, or ended though it should run on. One that may end by its own policy is kept, as the record of that.
+	{ClassEnded, func(pod *Pod, r *rollout) bool {
+		return isEnded(pod) && (!r.mayEnd || pod.Template != r.template.Digest)
+	}},
+	// It runs another template than the one wanted; the limits of the rollout say when it goes.
+	{ClassOutdated, func(pod *Pod, r *rollout) bool { return pod.Template != r.template.Digest }},
+	// It is one of the wanted number.
+	{ClassKeep, func(_ *Pod, r *rollout) bool { return len(r.of[ClassKeep]) < r.replicas }},
+	// It is beyond that number.
+	{ClassSurplus, func(*Pod, *rollout) bool { return true }},
+}
+
+// order is the place of the class in a plan.
+func (c Class) order() int {
+	return slices.Index([]Class{ClassLost, ClassEnded, ClassOutdated, ClassSurplus, ClassPruned, ClassMissing}, c)
+}
+
+// classify sorts the pods of the workload into classes, the best of each first.
+func (r *rollout) classify() {
+	slices.SortStableFunc(r.pods, r.compareWorth)
+	for _, pod := range r.pods {
+		if isLive(pod) {
+			r.live = append(r.live, pod)
+		}
+		for _, row := range classes {
+			if row.match(pod, r) {
+				r.of[row.class] = append(r.of[row.class], pod)
+				break
+			}
+		}
+	}
+}
+
+// compareWorth orders pods by how much the workload would miss them, the best first. A higher slot was filled later, so
+// that between equals the older pod stays.
+func (r *rollout) compareWorth(a, b *Pod) int {
+	return cmp.Or(
+		-compareBool(r.available(a), r.available(b)),
+		-compareBool(a.Ready, b.Ready),
+		-compareBool(a.Phase == api.PodRunning, b.Phase == api.PodRunning),
+		-compareBool(a.Node != "", b.Node != ""),
+		cmp.Compare(a.Slot, b.Slot),
+		cmp.Compare(a.Incarnation, b.Incarnation),
+		comparePods(a, b),
+	)
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func isStopping(pod *Pod) bool { return pod.Stopping || pod.Phase == api.PodStopping }
+
+func isEnded(pod *Pod) bool { return pod.Phase == api.PodSucceeded || pod.Phase == api.PodFailed }
+
+// isLive reports whether the pod counts for its workload.
+func isLive(pod *Pod) bool { return !isStopping(pod) && !pod.Lost && !isEnded(pod) }

@@ -1,0 +1,157 @@
+package planner
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
+)
+
+// wanted is what the desired objects come to, whatever is observed: it is made once for all steps of a rehearsal.
+type wanted struct {
+	workloads []workload // ordered by ref
+	owners    map[api.Ref]bool
+	services  []service        // ordered by ref
+	declared  map[api.Ref]bool // the services
+}
+
+// A workload is an object that has pods, with the template of these.
+type workload struct {
+	api.Object
+	template Template
+	// err says why no pod can be made of the template.
+	err error
+}
+
+// A service is a Service object.
+type service struct {
+	ref    api.Ref
+	source api.Position
+	spec   *corev1.ServiceSpec
+}
+
+func newWanted(objects []api.Object) *wanted {
+	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}}
+	configs := ConfigsOf(objects)
+	for _, o := range objects {
+		switch v := o.Value.(type) {
+		case *appsv1.Deployment, *corev1.Pod:
+			template, err := TemplateOf(o, configs)
+			w.workloads = append(w.workloads, workload{Object: o, template: template, err: err})
+			w.owners[o.Ref] = true
+		case *corev1.Service:
+			w.services = append(w.services, service{ref: o.Ref, source: o.Source, spec: &v.Spec})
+			w.declared[o.Ref] = true
+		}
+	}
+	slices.SortStableFunc(w.workloads, func(a, b workload) int { return a.Ref.Compare(b.Ref) })
+	slices.SortStableFunc(w.services, func(a, b service) int { return a.ref.Compare(b.ref) })
+	return w
+}
+
+// A pass is one run of Compute: its input by the keys it is looked up by, and the plan as far as it has come.
+type pass struct {
+	in       Input
+	want     *wanted
+	pods     []*Pod // ordered by ref and UID
+	owned    map[api.Ref][]*Pod
+	previous map[api.Ref]*api.WorkloadStatus
+	stopped  map[*Pod]bool // by this plan
+	plan     Plan
+}
+
+func newPass(in Input, want *wanted) *pass {
+	p := &pass{
+		in:       in,
+		want:     want,
+		pods:     make([]*Pod, len(in.Pods)),
+		owned:    make(map[api.Ref][]*Pod, len(want.workloads)),
+		previous: make(map[api.Ref]*api.WorkloadStatus, len(in.Rollouts)),
+		stopped:  map[*Pod]bool{},
+		plan: Plan{
+			Actions:   []Action{},
+			Routes:    []api.Route{},
+			Workloads: []api.WorkloadStatus{},
+			Blobs:     map[api.Digest][]byte{},
+		},
+	}
+	for i := range in.Pods {
+		p.pods[i] = &in.Pods[i]
+	}
+	if !slices.IsSortedFunc(p.pods, comparePods) {
+		slices.SortFunc(p.pods, comparePods)
+	}
+	for _, pod := range p.pods {
+		p.owned[pod.Owner] = append(p.owned[pod.Owner], pod)
+	}
+	for i := range in.Rollouts {
+		p.previous[in.Rollouts[i].Ref] = &in.Rollouts[i]
+	}
+	return p
+}
+
+// comparePods is a total order of observed pods; beyond the UID only a pod that two nodes report differs.
+func comparePods(a, b *Pod) int {
+	return cmp.Or(a.Pod.Compare(b.Pod), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Node, b.Node))
+}
+
+// workload plans one workload by its kind.
+func (p *pass) workload(w workload) {
+	switch v := w.Value.(type) {
+	case *appsv1.Deployment:
+		p.deployment(w, v)
+	case *corev1.Pod:
+		p.barePod(w, v)
+	}
+}
+
+// stop plans the end of a pod. A pod that is stopping is left to it.
+func (p *pass) stop(pod *Pod, class Class, reason string) {
+	if isStopping(pod) || p.stopped[pod] {
+		return
+	}
+	p.stopped[pod] = true
+	p.plan.Actions = append(p.plan.Actions, Action{
+		Kind: StopPod, Pod: pod.PodIdentity, Class: class, Reason: reason, Commit: p.in.Revision.Commit,
+	})
+}
+
+// create plans a new pod of the template.
+func (p *pass) create(id api.PodIdentity, template Template, reason string) {
+	id.Template = template.Digest
+	id.Commit = p.in.Revision.Commit
+	p.plan.Actions = append(p.plan.Actions, Action{
+		Kind: CreatePod, Pod: id, Class: ClassMissing, Reason: reason, Commit: p.in.Revision.Commit, Template: template.Pod,
+	})
+	maps.Copy(p.plan.Blobs, template.Blobs)
+}
+
+// wakeAt asks for another plan at t, unless t is past.
+func (p *pass) wakeAt(t time.Time) {
+	if t.After(p.in.Now) && (p.plan.Wake.IsZero() || t.Before(p.plan.Wake)) {
+		p.plan.Wake = t
+	}
+}
+
+func (p *pass) problem(ref api.Ref, source api.Position, field, message string) {
+	p.plan.Problems = append(p.plan.Problems, api.Problem{Ref: ref, Source: source, Field: field, Message: message})
+}
+
+func (p *pass) finish() Plan {
+	slices.SortStableFunc(p.plan.Actions, func(a, b Action) int {
+		return cmp.Or(
+			-cmp.Compare(a.Kind, b.Kind), // stop before create
+			cmp.Compare(a.Class.order(), b.Class.order()),
+			a.Pod.Owner.Compare(b.Pod.Owner),
+			cmp.Compare(a.Pod.Slot, b.Pod.Slot),
+			cmp.Compare(a.Pod.Incarnation, b.Pod.Incarnation),
+			cmp.Compare(a.Pod.UID, b.Pod.UID),
+		)
+	})
+	return p.plan
+}

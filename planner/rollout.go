@@ -1,0 +1,189 @@
+package planner
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// A rollout is one workload in one pass: its limits, its pods by class, and what is said of it.
+type rollout struct {
+	*pass
+	owner    api.Ref
+	template Template // the one wanted
+	// name names the pod of a slot and incarnation, where pods are not named by their identity alone.
+	name string
+
+	replicas    int
+	surge       int           // pods above replicas while rolling
+	unavailable int           // pods below replicas while rolling
+	minReady    time.Duration // until a ready pod is available
+	deadline    time.Duration // without progress, until the rollout is stalled; 0 is never
+	mayEnd      bool          // a pod of the wanted template that ended is not replaced
+	// held says why no pod may change its template: the author paused it, or it cannot be made. blocked is the latter.
+	held    string
+	blocked bool
+
+	pods     []*Pod // all observed of the workload, the best first
+	live     []*Pod // those that count for it, the best first
+	of       map[Class][]*Pod
+	told     map[api.Digest]string // what the wanted template changes, by the other
+	previous *api.WorkloadStatus   // what the last plan said; nil is nothing
+	status   api.WorkloadStatus
+}
+
+// newRollout looks at the pods of a workload.
+func (p *pass) newRollout(w workload, r rollout) *rollout {
+	r.pass = p
+	r.owner = w.Ref
+	r.template = w.template
+	r.pods = slices.Clone(p.owned[w.Ref])
+	r.of = map[Class][]*Pod{}
+	r.told = map[api.Digest]string{}
+	r.previous = p.previous[w.Ref]
+	if w.err != nil { // nothing is wanted but what was before
+		r.held, r.blocked = w.err.Error(), true
+		r.template = Template{}
+		if r.previous != nil {
+			r.template.Digest = r.previous.Template
+		}
+	}
+	r.classify()
+	for _, pod := range r.live {
+		if pod.Ready && !r.available(pod) {
+			p.wakeAt(pod.ReadySince.Add(r.minReady))
+		}
+	}
+	r.report()
+	return &r
+}
+
+// available reports whether the pod has been ready for long enough to be relied on.
+func (r *rollout) available(pod *Pod) bool {
+	return isLive(pod) && pod.Ready && !r.in.Now.Before(pod.ReadySince.Add(r.minReady))
+}
+
+func (r *rollout) countAvailable(pods []*Pod) int {
+	n := 0
+	for _, pod := range pods {
+		if r.available(pod) {
+			n++
+		}
+	}
+	return n
+}
+
+// stopSurplus stops pods beyond the number that may run.
+func (r *rollout) stopSurplus(pods []*Pod, reason string) {
+	for _, pod := range pods {
+		r.stop(pod, ClassSurplus, reason)
+	}
+}
+
+// stopOutdated stops pods of other templates.
+func (r *rollout) stopOutdated(pods []*Pod) {
+	for _, pod := range pods {
+		r.stop(pod, ClassOutdated, r.changeFrom(pod.Template))
+	}
+}
+
+// stopGone stops what counts no more: the pods that were lost, and those that ended.
+func (r *rollout) stopGone() {
+	for _, pod := range r.of[ClassLost] {
+		r.stop(pod, ClassLost, fmt.Sprintf("lost with node %s, which has been silent past its lease", pod.Node))
+	}
+	for _, pod := range r.of[ClassEnded] {
+		r.stop(pod, ClassEnded, "it "+ending(pod))
+	}
+}
+
+// fill creates n pods of the template, in the lowest slots that no live pod has.
+func (r *rollout) fill(n int, template Template) {
+	if n <= 0 {
+		return
+	}
+	taken := map[int]bool{}
+	last := map[int]*Pod{}
+	for _, pod := range r.pods {
+		if pod.Template != template.Digest {
+			continue
+		}
+		if isLive(pod) && !r.stopped[pod] {
+			taken[pod.Slot] = true
+		}
+		if l := last[pod.Slot]; l == nil || pod.Incarnation > l.Incarnation {
+			last[pod.Slot] = pod
+		}
+	}
+	for slot := 0; n > 0; slot++ {
+		if taken[slot] {
+			continue
+		}
+		incarnation := 0
+		if last[slot] != nil {
+			incarnation = last[slot].Incarnation + 1
+		}
+		id := identify(r.owner, template.Digest, slot, incarnation)
+		if r.name != "" {
+			id.Pod.Name = r.name
+		}
+		r.create(id, template, r.creationReason(last[slot]))
+		n--
+	}
+}
+
+// hold keeps the number of pods and changes none to another template: it replaces what is gone, and scales.
+func (r *rollout) hold() {
+	live := r.live
+	template, known := r.heldTemplate()
+	limit := r.replicas
+	if slices.ContainsFunc(live, func(pod *Pod) bool { return pod.Template != live[0].Template }) {
+		limit += r.surge // it was held half-way, where more are allowed
+	}
+	if excess := len(live) - limit; excess > 0 {
+		r.stopSurplus(live[limit:], r.surplusReason())
+	}
+	if known {
+		r.fill(r.replicas-len(live), template)
+	}
+}
+
+// heldTemplate is the template that a held rollout makes its pods of, which is the one that most of them have. It is not
+// known when nothing has been made so far, or its content is not at hand.
+func (r *rollout) heldTemplate() (Template, bool) {
+	type count struct{ live, all int }
+	counts := map[api.Digest]count{}
+	for _, pod := range r.pods {
+		c := counts[pod.Template]
+		c.all++
+		if isLive(pod) {
+			c.live++
+		}
+		counts[pod.Template] = c
+	}
+	var most api.Digest
+	for digest, c := range counts {
+		if most == "" || cmp.Or(
+			cmp.Compare(c.live, counts[most].live),
+			cmp.Compare(c.all, counts[most].all),
+			compareBool(digest == r.template.Digest, most == r.template.Digest),
+			cmp.Compare(digest, most),
+		) > 0 {
+			most = digest
+		}
+	}
+	if most == r.template.Digest && !r.blocked {
+		return r.template, true
+	}
+	content := r.in.Templates[most]
+	if content == nil {
+		return Template{}, false
+	}
+	t := Template{Pod: content, Blobs: map[api.Digest][]byte{}} // its config maps are where the pods that run have them from
+	var err error
+	t.Digest, err = t.add(content)
+	return t, err == nil && t.Digest == most
+}

@@ -1,0 +1,243 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"headway.dev/headway/api"
+)
+
+// TestScenarios plays the stories in testdata. Their commands are:
+//
+//	git commit=C [prune=false]   objects in force, one a line (see parseObject)
+//	observe                      what happens to pods and nodes, one a line (see observe)
+//	plan                         prints the next plan
+//	apply                        carries it out, and prints the pods
+//	settle                       plans and carries out until nothing is left to do at this time, all pods getting ready
+//	advance D                    lets time pass
+//	pods, routes                 print what there is
+//	rehearse                     prints all that would be done, on an ideal fleet
+//
+// Run with -rewrite to write the results down.
+func TestScenarios(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		w := newWorld()
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			out, err := w.run(t, d)
+			if err != nil {
+				d.Fatalf(t, "%v", err)
+			}
+			return out
+		})
+	})
+}
+
+func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
+	switch d.Cmd {
+	case "git":
+		return w.git(t, d)
+	case "observe":
+		for line := range strings.Lines(d.Input) {
+			if err := w.observe(strings.Fields(line)); err != nil {
+				return "", err
+			}
+		}
+		return w.printPods(), nil
+	case "plan":
+		return w.printPlan(Compute(w.Input)), nil
+	case "apply":
+		w.carryOut(Compute(w.Input))
+		return w.printPods(), nil
+	case "settle":
+		return w.settle()
+	case "advance":
+		by, err := time.ParseDuration(d.CmdArgs[0].Key)
+		w.Now = w.Now.Add(by)
+		return w.Now.Sub(epoch).String() + "\n", err
+	case "pods":
+		return w.printPods(), nil
+	case "routes":
+		return printRoutes(Compute(w.Input)), nil
+	case "rehearse":
+		return w.rehearse()
+	}
+	return "", fmt.Errorf("unknown command %s", d.Cmd)
+}
+
+func (w *world) git(t *testing.T, d *datadriven.TestData) (string, error) {
+	var commit string
+	d.ScanArgs(t, "commit", &commit)
+	w.Prune = true
+	d.MaybeScanArgs(t, "prune", &w.Prune)
+	var objects []api.Object
+	for line := range strings.Lines(d.Input) {
+		o, err := parseObject(line)
+		if err != nil {
+			return "", err
+		}
+		objects = append(objects, o)
+	}
+	before := w.Desired
+	w.commit(commit, objects)
+	changes, err := Diff(before, w.Desired)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, c := range changes {
+		fmt.Fprintf(&b, "%s %s\n", c.Kind, c.Ref)
+		for _, f := range c.Fields {
+			fmt.Fprintf(&b, "  %s\n", f)
+		}
+	}
+	return b.String(), nil
+}
+
+// observe changes what is observed: ready|unready|evicted|succeeded|gone POD..., crash POD..., lost|back NODE, or "stopped" for
+// everything that was told to stop.
+func (w *world) observe(words []string) error {
+	if words[0] == "stopped" {
+		w.Pods = slices.DeleteFunc(w.Pods, func(pod Pod) bool { return isStopping(&pod) && !pod.Lost })
+		return nil
+	}
+	for _, name := range words[1:] {
+		if words[0] == "lost" || words[0] == "back" {
+			for i := range w.Pods {
+				if w.Pods[i].Node == name {
+					w.Pods[i].Lost = words[0] == "lost"
+				}
+			}
+			continue
+		}
+		pod, err := w.pod(name)
+		if err != nil {
+			return err
+		}
+		switch words[0] {
+		case "ready":
+			w.ready(pod)
+		case "unready":
+			w.unready(pod, "")
+		case "crash":
+			w.unready(pod, "CrashLoopBackOff")
+		case "evicted":
+			w.unready(pod, "Evicted")
+			pod.Phase = api.PodFailed
+		case "succeeded":
+			w.unready(pod, "")
+			pod.Phase = api.PodSucceeded
+		case "gone":
+			uid := pod.UID
+			w.Pods = slices.DeleteFunc(w.Pods, func(p Pod) bool { return p.UID == uid })
+		default:
+			return fmt.Errorf("unknown observation %s", words[0])
+		}
+	}
+	return nil
+}
+
+// settle brings the fleet to rest at the present time.
+func (w *world) settle() (string, error) {
+	for range 100 {
+		plan := Compute(w.Input)
+		w.carryOut(plan)
+		if !settle(w.Input) && len(plan.Actions) == 0 {
+			return w.printPods() + w.printStatus(plan), nil
+		}
+		w.Pods = slices.DeleteFunc(w.Pods, func(pod Pod) bool { return isStopping(&pod) })
+	}
+	return "", fmt.Errorf("it does not come to rest: %s", w.printPlan(Compute(w.Input)))
+}
+
+func (w *world) rehearse() (string, error) {
+	r, err := Rehearse(w.Input)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for i, s := range r.Steps {
+		fmt.Fprintf(&b, "step %d after %s\n", i+1, s.After)
+		for _, a := range s.Actions {
+			b.WriteString(w.printAction(a))
+		}
+	}
+	return w.readable(b.String() + w.printStatus(r.Last)), nil
+}
+
+func (w *world) printAction(a Action) string {
+	return fmt.Sprintf("  %-6s %s: %s\n", a.Kind, w.alias(a.Pod), a.Reason)
+}
+
+func (w *world) printPlan(plan Plan) string {
+	var b strings.Builder
+	for _, a := range plan.Actions {
+		b.WriteString(w.printAction(a))
+	}
+	if len(plan.Actions) == 0 {
+		b.WriteString("  nothing to do\n")
+	}
+	b.WriteString(w.printStatus(plan))
+	if !plan.Wake.IsZero() {
+		fmt.Fprintf(&b, "wake in %s\n", plan.Wake.Sub(w.Now))
+	}
+	return w.readable(b.String())
+}
+
+func (w *world) printStatus(plan Plan) string {
+	var b strings.Builder
+	for _, s := range plan.Workloads {
+		fmt.Fprintf(&b, "%s at %s: %s: %s\n", s.Ref, s.Commit, s.State, s.Reason)
+	}
+	for _, problem := range plan.Problems {
+		fmt.Fprintf(&b, "%s\n", problem)
+	}
+	return b.String()
+}
+
+func (w *world) printPods() string {
+	var lines []string
+	for i := range w.Pods {
+		pod := &w.Pods[i]
+		line := fmt.Sprintf("%s on %s %s", w.alias(pod.PodIdentity), pod.Node, pod.Phase)
+		for _, mark := range []struct {
+			set  bool
+			name string
+		}{{pod.Ready, "ready"}, {pod.Lost, "lost"}, {pod.Stopping, "stopping"}, {pod.Reason != "", pod.Reason}} {
+			if mark.set {
+				line += " " + mark.name
+			}
+		}
+		lines = append(lines, line+"\n")
+	}
+	slices.Sort(lines)
+	if lines == nil {
+		return "no pods\n"
+	}
+	return strings.Join(lines, "")
+}
+
+func printRoutes(plan Plan) string {
+	var b strings.Builder
+	for _, r := range plan.Routes {
+		fmt.Fprintf(&b, "%s %s", r.Service, r.ClusterIP)
+		if r.AffinitySeconds > 0 {
+			fmt.Fprintf(&b, " sticky %ds", r.AffinitySeconds)
+		}
+		for _, p := range r.Ports {
+			fmt.Fprintf(&b, " %d/%s", p.Port, p.Protocol)
+		}
+		b.WriteString("\n")
+		for _, e := range r.Endpoints {
+			fmt.Fprintf(&b, "  %s %v on %s\n", e.IP, e.TargetPorts, e.Node)
+		}
+	}
+	for _, problem := range plan.Problems {
+		fmt.Fprintf(&b, "%s\n", problem)
+	}
+	return b.String()
+}

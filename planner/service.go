@@ -1,0 +1,168 @@
+package planner
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"headway.dev/headway/api"
+)
+
+// defaultAffinity is how long Kubernetes keeps a client on one endpoint when the service does not say, in seconds.
+const defaultAffinity = 3 * 60 * 60
+
+// routes plans one route for each service. A pod that this plan stops is out of them at once: it drains before it ends.
+func (p *pass) routes() {
+	index := p.indexLabels()
+	addresses := p.assignAddresses()
+	for _, s := range p.want.services {
+		address, ok := addresses[s.ref]
+		if !ok {
+			continue // the problem has been told
+		}
+		p.plan.Routes = append(p.plan.Routes, p.route(s, address, index))
+	}
+	if !p.in.Prune {
+		p.keepRoutes()
+	}
+	slices.SortStableFunc(p.plan.Routes, func(a, b api.Route) int { return a.Service.Compare(b.Service) })
+}
+
+func (p *pass) route(s service, address string, index labelIndex) api.Route {
+	route := api.Route{Service: s.ref, ClusterIP: address, Ports: []api.RoutePort{}, Endpoints: []api.Endpoint{}}
+	for _, port := range s.spec.Ports {
+		route.Ports = append(route.Ports, api.RoutePort{Name: port.Name, Protocol: protocol(port.Protocol), Port: port.Port})
+	}
+	if s.spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+		route.AffinitySeconds = defaultAffinity
+		if c := s.spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
+			route.AffinitySeconds = *c.ClientIP.TimeoutSeconds
+		}
+	}
+	for _, pod := range index.matching(s.ref.Namespace, s.spec.Selector) {
+		if pod.IP == "" || !p.serves(pod) || !pod.Ready && !s.spec.PublishNotReadyAddresses {
+			continue
+		}
+		endpoint := api.Endpoint{Pod: pod.Pod, UID: pod.UID, IP: pod.IP, Node: pod.Node, TargetPorts: []int32{}}
+		for _, port := range s.spec.Ports {
+			endpoint.TargetPorts = append(endpoint.TargetPorts, targetPort(port, pod))
+		}
+		route.Endpoints = append(route.Endpoints, endpoint)
+	}
+	slices.SortStableFunc(route.Endpoints, func(a, b api.Endpoint) int {
+		return cmp.Or(compareIPs(a.IP, b.IP), cmp.Compare(a.UID, b.UID))
+	})
+	return route
+}
+
+// serves reports whether the pod may take connections, as far as it is ready.
+func (p *pass) serves(pod *Pod) bool { return isLive(pod) && !p.stopped[pod] }
+
+// targetPort is where the pod takes connections to the service's port, or 0 where it has no port of that name.
+func targetPort(port corev1.ServicePort, pod *Pod) int32 {
+	if port.TargetPort.Type == intstr.Int {
+		if port.TargetPort.IntVal == 0 {
+			return port.Port
+		}
+		return port.TargetPort.IntVal
+	}
+	for _, named := range pod.Ports {
+		if named.Name == port.TargetPort.StrVal && protocol(named.Protocol) == protocol(port.Protocol) {
+			return named.Port
+		}
+	}
+	return 0
+}
+
+func protocol(p corev1.Protocol) corev1.Protocol {
+	if p == "" {
+		return corev1.ProtocolTCP
+	}
+	return p
+}
+
+// keepRoutes leaves the routes of services that are no longer declared as they are, without leave to prune; only pods
+// that are gone or go are taken out, because nothing answers there.
+func (p *pass) keepRoutes() {
+	var serving map[string]bool
+	for _, route := range p.in.Routes {
+		if p.want.declared[route.Service] {
+			continue
+		}
+		if serving == nil {
+			serving = make(map[string]bool, len(p.pods))
+			for _, pod := range p.pods {
+				serving[pod.UID] = serving[pod.UID] || p.serves(pod)
+			}
+		}
+		route.Endpoints = slices.DeleteFunc(slices.Clone(route.Endpoints), func(e api.Endpoint) bool { return !serving[e.UID] })
+		p.plan.Routes = append(p.plan.Routes, route)
+	}
+}
+
+// compareIPs orders addresses by number.
+func compareIPs(a, b string) int {
+	x, errX := netip.ParseAddr(a)
+	y, errY := netip.ParseAddr(b)
+	if errX != nil || errY != nil {
+		return cmp.Compare(a, b)
+	}
+	return x.Compare(y)
+}
+
+// A label is one label of a pod, in its namespace.
+type label struct{ namespace, key, value string }
+
+// A labelIndex finds pods by the labels that some service selects by.
+type labelIndex map[label][]*Pod
+
+func (p *pass) indexLabels() labelIndex {
+	index := labelIndex{}
+	for _, s := range p.want.services {
+		for key, value := range s.spec.Selector {
+			index[label{s.ref.Namespace, key, value}] = nil
+		}
+	}
+	if len(index) == 0 {
+		return index
+	}
+	for _, pod := range p.pods {
+		for key, value := range pod.Labels {
+			l := label{pod.Pod.Namespace, key, value}
+			if pods, selected := index[l]; selected {
+				index[l] = append(pods, pod)
+			}
+		}
+	}
+	return index
+}
+
+// matching are the pods that have every label of the selector. A service without a selector has none.
+func (index labelIndex) matching(namespace string, selector map[string]string) []*Pod {
+	var fewest []*Pod
+	first := true
+	for key, value := range selector {
+		if pods := index[label{namespace, key, value}]; first || len(pods) < len(fewest) {
+			fewest, first = pods, false
+		}
+	}
+	var matching []*Pod
+	for _, pod := range fewest {
+		if hasLabels(pod.Labels, selector) {
+			matching = append(matching, pod)
+		}
+	}
+	return matching
+}
+
+func hasLabels(labels, selector map[string]string) bool {
+	for key, value := range selector {
+		if v, ok := labels[key]; !ok || v != value {
+			return false
+		}
+	}
+	return true
+}

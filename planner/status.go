@@ -1,0 +1,124 @@
+package planner
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"headway.dev/headway/api"
+)
+
+// report says how far the workload is, and dates it by what the last plan said.
+func (r *rollout) report() {
+	s := &r.status
+	*s = api.WorkloadStatus{Ref: r.owner, Template: r.template.Digest, Desired: r.replicas, Paused: r.held != ""}
+	for _, pod := range r.live {
+		if pod.Template == r.template.Digest {
+			s.Updated++
+		} else {
+			s.Outdated++
+		}
+		if pod.Ready {
+			s.Ready++
+		}
+		if r.available(pod) {
+			s.Available++
+		}
+	}
+	if r.previous != nil && r.previous.Template == s.Template {
+		r.resume()
+	} else {
+		r.begin()
+	}
+	s.State, s.Reason = r.state()
+	if s.State == api.RolloutComplete && s.Completed.IsZero() {
+		s.Completed = r.in.Now
+	}
+	r.plan.Workloads = append(r.plan.Workloads, *s)
+}
+
+// begin dates a rollout to a template that was not wanted before. If nothing is known of before, pods that run the
+// template already tell by which commit.
+func (r *rollout) begin() {
+	s := &r.status
+	s.Began, s.Progressed = r.in.Now, r.in.Now
+	s.Commit = r.in.Revision.Commit
+	s.Cause = r.cause()
+	if r.previous != nil {
+		return
+	}
+	updated := slices.DeleteFunc(slices.Clone(r.pods), func(pod *Pod) bool { return pod.Template != s.Template })
+	if len(updated) > 0 {
+		first := slices.MinFunc(updated, func(a, b *Pod) int {
+			return cmp.Or(cmp.Compare(a.Incarnation, b.Incarnation), cmp.Compare(a.Slot, b.Slot), comparePods(a, b))
+		})
+		s.Commit = first.Commit
+	}
+}
+
+// resume carries the dates over from the last plan. Whatever brought the rollout nearer to its end, or gave it more to do,
+// starts its deadline anew.
+func (r *rollout) resume() {
+	s, before := &r.status, r.previous
+	s.Commit, s.Cause = before.Commit, before.Cause
+	s.Began, s.Progressed, s.Completed = before.Began, before.Progressed, before.Completed
+	nearer := s.Updated > before.Updated || s.Outdated < before.Outdated || s.Ready > before.Ready || s.Available > before.Available
+	more := s.Desired != before.Desired || before.State == api.RolloutComplete && !r.complete() || before.Paused && !s.Paused
+	if nearer || more {
+		s.Progressed = r.in.Now
+	}
+}
+
+// complete reports whether the wanted pods, and no others, are there and available.
+func (r *rollout) complete() bool {
+	return r.status.Updated == r.replicas && r.status.Outdated == 0 && r.status.Available == r.replicas
+}
+
+// state judges the rollout, and says why in a sentence.
+func (r *rollout) state() (api.RolloutState, string) {
+	if kept := r.of[ClassKeep]; len(kept) > 0 && isEnded(kept[0]) { // by its own restart policy
+		if kept[0].Phase == api.PodSucceeded {
+			return api.RolloutComplete, "the pod succeeded"
+		}
+		return api.RolloutStalled, "the pod " + ending(kept[0]) + ", and its restart policy is to leave it so: change it in a commit"
+	}
+	switch {
+	case r.complete() && r.replicas == 0:
+		return api.RolloutComplete, "no pods are wanted"
+	case r.complete():
+		return api.RolloutComplete, fmt.Sprintf("%d of %d pods available", r.status.Available, r.replicas)
+	case r.blocked:
+		return api.RolloutStalled, r.held
+	case r.held != "":
+		return api.RolloutProgressing, r.held + ": " + r.progress()
+	case r.deadline == 0:
+		return api.RolloutProgressing, r.progress()
+	}
+	end := r.status.Progressed.Add(r.deadline)
+	if !r.in.Now.Before(end) {
+		return api.RolloutStalled, fmt.Sprintf("no progress for %s: %s", r.deadline, r.progress())
+	}
+	r.wakeAt(end)
+	return api.RolloutProgressing, r.progress()
+}
+
+// progress counts what is done, and names the pod that is most in the way.
+func (r *rollout) progress() string {
+	s := fmt.Sprintf("%d of %d pods updated, %d available", r.status.Updated, r.replicas, r.status.Available)
+	if r.status.Outdated > 0 {
+		s += fmt.Sprintf(", %d old", r.status.Outdated)
+	}
+	if n := len(r.of[ClassStopping]); n > 0 {
+		s += fmt.Sprintf(", %d stopping", n)
+	}
+	for _, pod := range slices.Backward(r.of[ClassKeep]) {
+		switch {
+		case r.available(pod):
+		case pod.Reason != "":
+			return fmt.Sprintf("%s; %s: %s", s, pod.Pod.Name, pod.Reason)
+		case pod.Node == "":
+			return fmt.Sprintf("%s; %s has no node", s, pod.Pod.Name)
+		}
+	}
+	return s
+}

@@ -1,0 +1,249 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"headway.dev/headway/api"
+)
+
+// epoch is when every test begins.
+var epoch = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// fields are the key=value words of a line; a word without = has the value "true".
+type fields map[string]string
+
+func parseFields(words []string) fields {
+	f := fields{}
+	for _, w := range words {
+		key, value, ok := strings.Cut(w, "=")
+		if !ok {
+			value = "true"
+		}
+		f[key] = value
+	}
+	return f
+}
+
+// take gives the value of a key and removes it, so that what is left over is a mistake.
+func (f fields) take(key string) (string, bool) {
+	v, ok := f[key]
+	delete(f, key)
+	return v, ok
+}
+
+func (f fields) number(key string) *int32 {
+	v, ok := f.take(key)
+	if !ok {
+		return nil
+	}
+	n, err := strconv.ParseInt(v, 10, 32)
+	if err != nil {
+		panic(err)
+	}
+	i := int32(n)
+	return &i
+}
+
+func (f fields) intOrString(key string) *intstr.IntOrString {
+	v, ok := f.take(key)
+	if !ok {
+		return nil
+	}
+	parsed := intstr.Parse(v)
+	return &parsed
+}
+
+// parseObject reads a declaration such as "deployment web image=web:1 replicas=3", in the namespace shop.
+func parseObject(line string) (api.Object, error) {
+	words := strings.Fields(line)
+	if len(words) < 2 {
+		return api.Object{}, fmt.Errorf("%q: want a kind, a name and fields", line)
+	}
+	name, f := words[1], parseFields(words[2:])
+	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
+	var kind string
+	var value runtime.Object
+	switch words[0] {
+	case "deployment":
+		kind, value = "Deployment", newDeployment(meta, f)
+	case "pod":
+		kind = "Pod"
+		pod := &corev1.Pod{ObjectMeta: meta, Spec: podSpec(name, f)}
+		pod.Labels = map[string]string{"app": name}
+		if policy, ok := f.take("restart"); ok {
+			pod.Spec.RestartPolicy = corev1.RestartPolicy(policy)
+		}
+		value = pod
+	case "configmap":
+		kind = "ConfigMap"
+		value = &corev1.ConfigMap{ObjectMeta: meta, Data: f}
+		f = nil
+	case "service":
+		kind, value = "Service", newService(meta, f)
+	default:
+		return api.Object{}, fmt.Errorf("%q: unknown kind", line)
+	}
+	if len(f) > 0 {
+		return api.Object{}, fmt.Errorf("%q: unknown fields %v", line, f)
+	}
+	return api.Object{
+		Ref: api.Ref{Kind: kind, Namespace: "shop", Name: name}, Source: api.Position{File: name + ".yaml", Line: 1}, Value: value,
+	}, nil
+}
+
+func newDeployment(meta metav1.ObjectMeta, f fields) *appsv1.Deployment {
+	d := &appsv1.Deployment{ObjectMeta: meta}
+	d.Spec.Replicas = f.number("replicas")
+	d.Spec.ProgressDeadlineSeconds = f.number("deadline")
+	if s := f.number("minReady"); s != nil {
+		d.Spec.MinReadySeconds = *s
+	}
+	_, d.Spec.Paused = f.take("paused")
+	surge, unavailable := f.intOrString("surge"), f.intOrString("unavailable")
+	if surge != nil || unavailable != nil {
+		d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: surge, MaxUnavailable: unavailable}
+	}
+	if _, ok := f.take("recreate"); ok {
+		d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
+	}
+	d.Spec.Template.Labels = map[string]string{"app": meta.Name}
+	d.Spec.Template.Spec = podSpec(meta.Name, f)
+	return d
+}
+
+func podSpec(name string, f fields) corev1.PodSpec {
+	image, _ := f.take("image")
+	c := corev1.Container{
+		Name: name, Image: image,
+		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080, Protocol: corev1.ProtocolTCP}},
+	}
+	for _, key := range []string{"config", "optionalConfig"} {
+		if used, ok := f.take(key); ok {
+			optional := key == "optionalConfig"
+			c.EnvFrom = append(c.EnvFrom, corev1.EnvFromSource{ConfigMapRef: &corev1.ConfigMapEnvSource{
+				LocalObjectReference: corev1.LocalObjectReference{Name: used}, Optional: &optional,
+			}})
+		}
+	}
+	if value, ok := f.take("env"); ok {
+		c.Env = []corev1.EnvVar{{Name: "MODE", Value: value}}
+	}
+	return corev1.PodSpec{Containers: []corev1.Container{c}}
+}
+
+func newService(meta metav1.ObjectMeta, f fields) *corev1.Service {
+	s := &corev1.Service{ObjectMeta: meta}
+	if app, ok := f.take("app"); ok {
+		s.Spec.Selector = map[string]string{"app": app}
+	}
+	s.Spec.ClusterIP, _ = f.take("ip")
+	port := corev1.ServicePort{Port: 80}
+	if target := f.intOrString("target"); target != nil {
+		port.TargetPort = *target
+	}
+	s.Spec.Ports = []corev1.ServicePort{port}
+	if _, ok := f.take("sticky"); ok {
+		s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	}
+	return s
+}
+
+// A world is a fleet of three nodes for tests: it carries plans out, and things happen to its pods.
+type world struct {
+	Input
+	pods int // created so far
+	// aliases name templates by a letter in the order in which they appear, and pods by owner, letter and slot.
+	aliases  map[string]string
+	letters  map[string]string
+	byAlias  map[string]string // pod UIDs
+	replacer []string
+}
+
+func newWorld() *world {
+	return &world{
+		Input:   Input{Prune: true, ServiceCIDR: "10.96.0.0/24", Now: epoch},
+		aliases: map[string]string{}, letters: map[string]string{}, byAlias: map[string]string{},
+	}
+}
+
+// commit puts new objects in force.
+func (w *world) commit(commit string, objects []api.Object) {
+	w.Revision = api.Revision{Commit: commit}
+	w.Desired = slices.SortedFunc(slices.Values(objects), func(a, b api.Object) int { return a.Ref.Compare(b.Ref) })
+}
+
+// carryOut applies a plan and places what it created, slot by slot on three nodes.
+func (w *world) carryOut(plan Plan) {
+	w.Input = Apply(w.Input, plan)
+	for i := range w.Pods {
+		pod := &w.Pods[i]
+		if pod.Node == "" && !isStopping(pod) {
+			w.pods++
+			pod.Node = fmt.Sprintf("n%d", pod.Slot%3+1)
+			pod.IP = fmt.Sprintf("10.0.%d.%d", w.pods/250, w.pods%250+1)
+		}
+	}
+}
+
+// alias names a pod for a reader: web-A0 is slot 0 of web's first template, web-A0.1 the first to replace it.
+func (w *world) alias(id api.PodIdentity) string {
+	if a, ok := w.aliases[id.UID]; ok {
+		return a
+	}
+	key := id.Owner.Name + "/" + string(id.Template)
+	letter, ok := w.letters[key]
+	if !ok {
+		n := 0
+		for k := range w.letters {
+			if strings.HasPrefix(k, id.Owner.Name+"/") {
+				n++
+			}
+		}
+		letter = string(rune('A' + n))
+		w.letters[key] = letter
+		w.replacer = append(w.replacer, id.Template.Short(), letter)
+	}
+	a := fmt.Sprintf("%s-%s%d", id.Owner.Name, letter, id.Slot)
+	if id.Incarnation > 0 {
+		a += fmt.Sprintf(".%d", id.Incarnation)
+	}
+	w.aliases[id.UID], w.byAlias[a] = a, id.UID
+	if id.Pod.Name != id.Owner.Name {
+		w.replacer = append([]string{id.Pod.Name, a}, w.replacer...)
+	}
+	return a
+}
+
+// readable puts the aliases into a text.
+func (w *world) readable(s string) string { return strings.NewReplacer(w.replacer...).Replace(s) }
+
+// pod finds a pod by its alias.
+func (w *world) pod(alias string) (*Pod, error) {
+	for i := range w.Pods {
+		if w.Pods[i].UID == w.byAlias[alias] {
+			return &w.Pods[i], nil
+		}
+	}
+	return nil, fmt.Errorf("no pod %s", alias)
+}
+
+// ready makes a pod ready now, unless it is.
+func (w *world) ready(pod *Pod) {
+	if !pod.Ready {
+		pod.Phase, pod.Ready, pod.ReadySince, pod.Reason = api.PodRunning, true, w.Now, ""
+	}
+}
+
+func (w *world) unready(pod *Pod, reason string) {
+	pod.Phase, pod.Ready, pod.ReadySince, pod.Reason = api.PodRunning, false, time.Time{}, reason
+}
