@@ -1,0 +1,196 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"headway.dev/headway/api"
+)
+
+// A Controller runs the control plane's loop whenever it holds the leader's lease.
+type Controller struct {
+	config Config
+	log    *slog.Logger
+}
+
+// New checks the configuration.
+func New(config Config) (*Controller, error) {
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	return &Controller{config: config, log: config.Logger}, nil
+}
+
+// The bounds of the wait after a failure: it doubles from the first to the last.
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+// Run campaigns, leads while it holds the lease, and campaigns again when it has lost it, until ctx is done.
+func (c *Controller) Run(ctx context.Context) error {
+	var wait backoff
+	for {
+		began := time.Now()
+		err := c.config.Bus.Lead(ctx, c.config.ID, c.config.LeaderLease, c.lead)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(began) > lastRetry {
+			wait = backoff{}
+		}
+		c.log.Warn("not leading any more; campaigning again", "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait.next()):
+		}
+	}
+}
+
+// A backoff counts failures in a row.
+type backoff struct{ wait time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.wait = min(max(2*b.wait, firstRetry), lastRetry)
+	return b.wait
+}
+
+// A leader is a controller while it holds the lease.
+type leader struct {
+	config Config
+	log    *slog.Logger
+	lease  Lease
+	state  *state
+	inbox  *inbox
+	desk   *desk
+}
+
+// lead runs the loop until the lease is lost or something fails that only a new beginning can mend.
+func (c *Controller) lead(ctx context.Context, lease Lease) error {
+	found, err := c.config.Bus.State(ctx)
+	if err != nil {
+		return err
+	}
+	c.log.Info("leading", "term", lease.Term(), "nodes", len(found.Nodes), "assignments", len(found.Assignments), "statuses", len(found.Statuses))
+	l := &leader{config: c.config, log: c.log, lease: lease, inbox: newInbox(), desk: newDesk(c.config.Bus, c.log, found.Report)}
+	l.state = newState(limits{
+		repository: c.config.Repository, serviceCIDR: c.config.ServiceCIDR,
+		nodeLease: c.config.NodeLease, drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat,
+	}, lease.Term(), found, time.Now())
+
+	group, ctx := errgroup.WithContext(ctx)
+	run := func(what string, fn func() error) {
+		group.Go(func() error { return ended(ctx, what, fn()) })
+	}
+	bus := c.config.Bus
+	run("watching nodes", func() error { return bus.WatchNodes(ctx, l.inbox.nodes) })
+	run("watching statuses", func() error { return bus.WatchStatuses(ctx, l.inbox.status) })
+	run("watching acknowledgements", func() error { return bus.WatchAcks(ctx, l.inbox.ack) })
+	run("watching heartbeats", func() error { return bus.WatchBeats(ctx, l.inbox.beat) })
+	run("following the repository", func() error { return newFollower(c.config, l.inbox).run(ctx) })
+	run("reporting", func() error { return l.desk.run(ctx) })
+	run("reconciling", func() error { return l.loop(ctx) })
+	return group.Wait()
+}
+
+// ended makes an error of a part that stopped by itself, for then the leader knows too little to go on.
+func ended(ctx context.Context, what string, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: it ended by itself", what)
+}
+
+// loop reconciles whenever there is news or time has brought something about.
+func (l *leader) loop(ctx context.Context) error {
+	var wait backoff
+	again := time.Now() // when to reconcile though there is no news: at first, and after a failed write
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		fired := false
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.inbox.wake:
+		case <-timer.C:
+			fired = true
+		}
+		now := time.Now()
+		changed := l.state.observe(l.inbox.take(), now)
+		if !changed && !fired {
+			continue // beats: they only put off what the timer stands for
+		}
+		if changed || passed(again, now) || passed(l.state.due(), now) {
+			again = time.Time{}
+			err := l.pass(ctx, now)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				again = time.Now().Add(wait.next())
+				l.log.Warn("not all could be written; it is tried again", "error", err)
+			} else {
+				wait = backoff{}
+			}
+		}
+		if due := earlier(l.state.due(), again); !due.IsZero() {
+			timer.Reset(max(0, time.Until(due)))
+		}
+	}
+}
+
+// passed reports whether a time has come; zero never does.
+func passed(due, now time.Time) bool { return !due.IsZero() && !now.Before(due) }
+
+// pass reconciles once and carries out what comes of it.
+func (l *leader) pass(ctx context.Context, now time.Time) error {
+	if above := l.state.outranked(); above > 0 {
+		if err := l.lease.Raise(ctx, above); err != nil {
+			return err
+		}
+		l.state.term = l.lease.Term()
+	}
+	e := l.state.reconcile(now)
+	err := l.write(ctx, e)
+	l.desk.put(l.state.report(now, err), l.state.desired.objects, l.state.desired.generation, e.events)
+	return err
+}
+
+// outranked gives the highest term that somebody else has ruled by, if it is not below the leader's own; 0 otherwise. Of a
+// store that was lost, term and sequence begin anew, and nodes would refuse what they have seen already.
+func (s *state) outranked() api.Term {
+	var above api.Term
+	for _, n := range s.nodes {
+		above = max(above, n.term)
+		if n.known && !n.ours {
+			above = max(above, n.written.Term)
+		}
+	}
+	if above > s.term || above == s.term && s.impersonated() {
+		return above
+	}
+	return 0
+}
+
+// impersonated reports whether an assignment of the leader's own term is not its own.
+func (s *state) impersonated() bool {
+	for _, n := range s.nodes {
+		switch {
+		case n.known && !n.ours && n.written.Term == s.term:
+			return true
+		case n.status.Term == s.term && n.status.Sequence > n.sequence:
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,109 @@
+package controller
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"headway.dev/headway/api"
+)
+
+// effects is what must be written so that the bus holds what should be, in the order of the fields. What is written, or
+// fails, is told to the state, which knows by that what the bus holds.
+type effects struct {
+	blobs       []blob           // ordered by digest
+	assignments []api.Assignment // ordered by node
+	// needs are the blobs, among those above, that a pod of the assignments cannot start without; by the pod's UID.
+	needs  map[string][]api.Digest
+	routes routeChange
+	events []api.Event
+}
+
+// A blob is content under its digest.
+type blob struct {
+	digest api.Digest
+	data   []byte
+}
+
+// A routeChange is what must change of the routes.
+type routeChange struct {
+	changed  []api.Route
+	deleted  []api.Ref
+	complete bool // then, say that the bucket holds every route
+}
+
+func (c routeChange) empty() bool { return len(c.changed) == 0 && len(c.deleted) == 0 }
+
+// effects gives the difference between what should be and what the bus holds.
+func (s *state) effects() effects {
+	e := effects{routes: s.routes.change(), needs: map[string][]api.Digest{}, events: s.events}
+	s.events = nil
+	for _, digest := range slices.Sorted(maps.Keys(s.blobs)) {
+		e.blobs = append(e.blobs, blob{digest, s.blobs[digest]})
+	}
+	for _, n := range s.sortedNodes() {
+		if a, changed := s.assignment(n); changed {
+			e.assignments = append(e.assignments, a)
+			for _, p := range a.Pods {
+				if needs := s.lacking(n.pods[p.UID]); len(needs) > 0 {
+					e.needs[p.UID] = needs
+				}
+			}
+		}
+	}
+	return e
+}
+
+// assignment gives what the node should have, and whether the bus holds something else. An assignment of an earlier term
+// is written again: that bars what its leader may still send.
+func (s *state) assignment(n *node) (a api.Assignment, changed bool) {
+	if !n.taken {
+		return a, false // nobody knows yet what it runs
+	}
+	a = api.Assignment{Node: n.name, Term: s.term, Sequence: n.sequence + 1, Commit: s.desired.head.Commit, Pods: []api.Placement{}}
+	for _, p := range n.pods {
+		if p.assigned {
+			a.Pods = append(a.Pods, p.placement)
+		}
+	}
+	slices.SortFunc(a.Pods, comparePlacements)
+	changed = n.doubtful || n.written.Term != s.term ||
+		!slices.EqualFunc(a.Pods, n.written.Pods, func(a, b api.Placement) bool { return a.UID == b.UID })
+	return a, changed
+}
+
+// lacking gives the blobs that a pod needs and the store may lack.
+func (s *state) lacking(p *pod) []api.Digest {
+	return slices.DeleteFunc(slices.Clone(p.needs), func(d api.Digest) bool { return s.blobs[d] == nil })
+}
+
+func comparePlacements(a, b api.Placement) int {
+	return cmp.Or(a.Pod.Compare(b.Pod), cmp.Compare(a.UID, b.UID))
+}
+
+// blobWritten takes in that the store has the content.
+func (s *state) blobWritten(digest api.Digest) {
+	s.stored[digest] = true
+	delete(s.blobs, digest)
+}
+
+// assignmentWritten takes in that the store has the assignment.
+func (s *state) assignmentWritten(a api.Assignment) {
+	n := s.nodes[a.Node]
+	n.written, n.sequence, n.ours, n.doubtful = a, a.Sequence, true, false
+}
+
+// assignmentFailed takes in that the store has the assignment, or the one before it.
+func (s *state) assignmentFailed(a api.Assignment) {
+	n := s.nodes[a.Node]
+	n.sequence, n.doubtful = a.Sequence, true
+}
+
+// routesWritten takes in that the store has the routes, as of a revision.
+func (s *state) routesWritten(c routeChange, revision uint64) {
+	for _, key := range s.routes.settled(c, revision) {
+		if n, ok := s.nodes[key.node]; ok && n.pods[key.uid] != nil {
+			n.pods[key.uid].left = revision
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package controller
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing/fstest"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/schema"
+)
+
+// The fake language of manifests: one object a line, KIND NAME KEY=VALUE..., and "error TEXT" for what does not evaluate.
+// An update follows commits in it.
+const manifest = "objects.txt"
+
+// parse reads the fake language. objects are ordered by ref.
+func parse(text string) (*schema.Result, error) {
+	result := &schema.Result{Complete: true}
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 {
+			continue
+		}
+		at := api.Position{File: manifest, Line: n}
+		if fields[0] == "error" {
+			result.Complete = false
+			result.Problems = append(result.Problems, api.Problem{Source: at, Message: strings.Join(fields[1:], " ")})
+			continue
+		}
+		args := map[string]string{}
+		for _, f := range fields[2:] {
+			key, value, _ := strings.Cut(f, "=")
+			args[key] = value
+		}
+		o, err := parseObject(fields[0], fields[1], args)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		o.Source = at
+		result.Objects = append(result.Objects, o)
+	}
+	result.Objects = fillIn(result.Objects, nil)
+	return result, lines.Err()
+}
+
+func parseObject(kind, name string, args map[string]string) (api.Object, error) {
+	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
+	labels := map[string]string{"app": name, "image": args["image"]}
+	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: args["image"]}}}
+	if memory, ok := args["memory"]; ok {
+		spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(memory)}
+	}
+	if config, ok := args["config"]; ok {
+		spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: config},
+		}}}
+	}
+	switch kind {
+	case "deployment":
+		replicas := int32(1)
+		if _, err := fmt.Sscan(args["replicas"], &replicas); args["replicas"] != "" && err != nil {
+			return api.Object{}, err
+		}
+		d := &appsv1.Deployment{
+			TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}, ObjectMeta: meta,
+			Spec: appsv1.DeploymentSpec{
+				Replicas: &replicas,
+				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
+				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
+			},
+		}
+		if args["strategy"] == "recreate" {
+			d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
+		}
+		return api.Object{Ref: api.Ref{Kind: "Deployment", Namespace: "shop", Name: name}, Value: d}, nil
+	case "pod":
+		spec.RestartPolicy = corev1.RestartPolicy(args["restart"])
+		meta.Labels = labels
+		p := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: meta, Spec: spec}
+		return api.Object{Ref: api.PodRef("shop", name), Value: p}, nil
+	case "service":
+		s := &corev1.Service{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: meta,
+			Spec: corev1.ServiceSpec{Selector: map[string]string{"app": name}, Ports: []corev1.ServicePort{{Port: 80}}},
+		}
+		return api.Object{Ref: api.Ref{Kind: "Service", Namespace: "shop", Name: name}, Value: s}, nil
+	case "config":
+		c := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta, Data: args}
+		return api.Object{Ref: api.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name}, Value: c}, nil
+	case "node":
+		n := &corev1.Node{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: corev1.NodeSpec{Unschedulable: args["unschedulable"] == "true"},
+		}
+		return api.Object{Ref: nodeRef(name), Value: n}, nil
+	}
+	return api.Object{}, fmt.Errorf("%q is no kind of the fake language", kind)
+}
+
+// fakeCompiler compiles the fake language. hold, if it is set, is asked before each commit's text is compiled.
+type fakeCompiler struct {
+	hold func(ctx context.Context, text string) error
+}
+
+func (c fakeCompiler) Compile(ctx context.Context, tree fs.FS) (*schema.Result, error) {
+	data, err := fs.ReadFile(tree, manifest)
+	if err != nil {
+		return nil, err
+	}
+	if c.hold != nil {
+		if err := c.hold(ctx, string(data)); err != nil {
+			return nil, err
+		}
+	}
+	return parse(string(data))
+}
+
+// fakeSnapshot is one commit of a fakeSource.
+type fakeSnapshot struct {
+	revision api.Revision
+	text     string
+	parent   *fakeSnapshot
+}
+
+func (s *fakeSnapshot) Revision() api.Revision { return s.revision }
+
+func (s *fakeSnapshot) FS() fs.FS { return fstest.MapFS{manifest: {Data: []byte(s.text)}} }
+
+func (s *fakeSnapshot) Parent(context.Context) (Snapshot, error) {
+	if s.parent == nil {
+		return nil, nil
+	}
+	return s.parent, nil
+}
+
+// fakeSource is a repository with one branch. It may be run many times.
+type fakeSource struct {
+	level[Update]
+	head *fakeSnapshot
+}
+
+// commit makes a new head.
+func (s *fakeSource) commit(name string, lines ...string) {
+	s.head = &fakeSnapshot{
+		revision: api.Revision{Branch: "main", Commit: name, Message: "Make " + name},
+		text:     strings.Join(lines, "\n"), parent: s.head,
+	}
+	s.set(Update{Snapshot: s.head})
+}
+
+// fail makes the repository unreadable until the next commit.
+func (s *fakeSource) fail(err error) { s.set(Update{Err: err}) }
+
+func (s *fakeSource) Run(ctx context.Context, fn func(Update)) error { return s.watch(ctx, fn) }

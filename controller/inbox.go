@@ -1,0 +1,106 @@
+package controller
+
+import (
+	"sync"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// An inbox holds the newest of everything that the leader's watches deliver until the loop takes it. It keeps levels, so
+// that a burst costs one pass and no memory.
+type inbox struct {
+	mu   sync.Mutex
+	mail mail
+	wake chan struct{} // holds a token while there is mail
+}
+
+// mail is what came since the last look.
+type mail struct {
+	nodes    []api.NodeInfo
+	statuses map[string]seen[api.NodeStatus]
+	beats    map[string]seen[api.Heartbeat]
+	acks     map[string]api.Ack
+	outcome  *outcome
+	trouble  *string
+}
+
+// A seen thing has the time at which it came, for that is what renews a lease.
+type seen[T any] struct {
+	it T
+	at time.Time
+}
+
+func newInbox() *inbox { return &inbox{mail: newMail(), wake: make(chan struct{}, 1)} }
+
+func newMail() mail {
+	return mail{
+		statuses: map[string]seen[api.NodeStatus]{},
+		beats:    map[string]seen[api.Heartbeat]{},
+		acks:     map[string]api.Ack{},
+	}
+}
+
+// put changes the mail and wakes the loop.
+func (b *inbox) put(change func(m *mail)) {
+	b.mu.Lock()
+	change(&b.mail)
+	b.mu.Unlock()
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take gives what came since the last look.
+func (b *inbox) take() mail {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := b.mail
+	b.mail = newMail()
+	return m
+}
+
+func (b *inbox) nodes(infos []api.NodeInfo) { b.put(func(m *mail) { m.nodes = infos }) }
+
+func (b *inbox) status(status api.NodeStatus) {
+	at := time.Now()
+	b.put(func(m *mail) { m.statuses[status.Node] = seen[api.NodeStatus]{status, at} })
+}
+
+func (b *inbox) beat(beat api.Heartbeat) {
+	at := time.Now()
+	b.put(func(m *mail) { m.beats[beat.Node] = seen[api.Heartbeat]{beat, at} })
+}
+
+func (b *inbox) ack(ack api.Ack) { b.put(func(m *mail) { m.acks[ack.Node] = ack }) }
+
+// commit delivers the outcome of the newest commit, which also says that the repository can be read.
+func (b *inbox) commit(o outcome) {
+	b.put(func(m *mail) { m.outcome, m.trouble = &o, nil })
+}
+
+// repository delivers why the repository or its head cannot be read; empty when it can be.
+func (b *inbox) repository(trouble string) { b.put(func(m *mail) { m.trouble = &trouble }) }
+
+// observe takes in the mail. It reports whether there is any news to reconcile; the beat of a living node is none.
+func (s *state) observe(m mail, now time.Time) (changed bool) {
+	changed = s.observeNodes(m.nodes, now)
+	for _, b := range m.beats {
+		changed = s.observeBeat(b.it, b.at) || changed
+	}
+	for _, status := range m.statuses {
+		changed = s.observeStatus(status.it, status.at) || changed
+	}
+	for _, ack := range m.acks {
+		changed = s.observeAck(ack) || changed
+	}
+	if m.outcome != nil {
+		s.observeCommit(*m.outcome, now)
+		changed = true
+	}
+	if m.trouble != nil {
+		changed = s.observeTrouble(*m.trouble, now) || changed
+	}
+	return changed
+}

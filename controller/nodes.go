@@ -1,0 +1,248 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/scheduler"
+)
+
+// The states of a node, as the report has them.
+const (
+	nodeReady    = "Ready"
+	nodeCordoned = "Cordoned"
+	nodeLost     = "Lost"
+)
+
+// A node is a machine as the controller sees it.
+type node struct {
+	name     string
+	info     *api.NodeInfo // nil: it has not joined
+	declared *corev1.Node  // nil: Git does not speak of it
+
+	seen     time.Time // its last sign of life, or when its lease began to count
+	term     api.Term  // the highest that it has obeyed
+	reported bool      // a status of it is known
+	status   api.NodeStatus
+
+	lost bool // silent past its lease
+	// mourned is a loss that was announced, by this leader or the one before, with no sign of life since. Such a node gets
+	// no new pods; what it is thought to run is given up only once it is lost.
+	mourned bool
+
+	pods map[string]*pod // by UID: all that it was given or reports
+
+	// written is the assignment that the store holds, as far as known. It was found when the leader began, or written since.
+	written  api.Assignment
+	known    bool   // the store had an assignment: one that is missing is not an empty one
+	taken    bool   // this leader knows what the node was given, and may write its assignment
+	ours     bool   // this leader has written it
+	doubtful bool   // the last write failed: nobody knows what the store holds
+	sequence uint64 // the highest that was tried
+}
+
+// node gives the node of that name, and makes its acquaintance if need be.
+func (s *state) node(name string, now time.Time) *node {
+	n, ok := s.nodes[name]
+	if !ok {
+		n = &node{name: name, seen: now, pods: map[string]*pod{}}
+		s.nodes[name] = n
+		s.newcomer = now
+	}
+	return n
+}
+
+// observeNodes takes in the nodes that have joined. One that is missing from the list is not gone: only its silence
+// would tell.
+func (s *state) observeNodes(infos []api.NodeInfo, now time.Time) (changed bool) {
+	for _, info := range infos {
+		n := s.node(info.Name, now)
+		if n.info != nil && reflect.DeepEqual(*n.info, info) {
+			continue
+		}
+		s.alive(n, now)
+		n.info, changed = &info, true
+	}
+	return changed
+}
+
+// observeStatus takes in what a node reports. The bus delivers a status again when it reconnects, so only one that says
+// something new is a sign of life.
+func (s *state) observeStatus(status api.NodeStatus, now time.Time) (changed bool) {
+	n := s.node(status.Node, now)
+	if n.reported && n.status.Time.Equal(status.Time) && reflect.DeepEqual(n.status, status) {
+		return false
+	}
+	s.alive(n, now)
+	n.reported, n.status = true, status
+	n.term = max(n.term, status.Term)
+	n.mergePods(s.routes.revision)
+	return true
+}
+
+// observeBeat renews a node's lease. It reports whether that is news.
+func (s *state) observeBeat(beat api.Heartbeat, at time.Time) (changed bool) {
+	n, known := s.nodes[beat.Node]
+	if !known {
+		n = s.node(beat.Node, at)
+	}
+	changed = !known || n.lost || n.mourned || beat.Term > max(n.term, s.term)
+	s.alive(n, at)
+	n.term = max(n.term, beat.Term)
+	return changed
+}
+
+// observeAck takes in which routes a node has. It reports whether a stopping pod may wait for it.
+func (s *state) observeAck(ack api.Ack) (changed bool) {
+	changed = s.acks[ack.Node] != ack.Revision
+	s.acks[ack.Node] = ack.Revision
+	return changed && s.draining > 0
+}
+
+// declareNodes takes in what Git says of nodes.
+func (s *state) declareNodes(objects []api.Object, now time.Time) {
+	for _, n := range s.nodes {
+		n.declared = nil
+	}
+	for _, o := range objects {
+		if declared, ok := o.Value.(*corev1.Node); ok {
+			s.node(o.Ref.Name, now).declared = declared
+		}
+	}
+}
+
+// alive renews the lease of a node. The first sign of life after a silence of all begins every lease anew: it was the
+// controller that heard nothing, so the others must have the time to be heard.
+func (s *state) alive(n *node, at time.Time) {
+	if !s.anyAlive() {
+		for _, other := range s.nodes {
+			if other.joined() && other.lost {
+				other.lost, other.seen = false, at
+			}
+		}
+	}
+	n.lost = false
+	if at.After(n.seen) {
+		n.seen = at
+	}
+	if n.mourned {
+		n.mourned = false
+		s.event(api.Event{Time: at, Kind: "NodeReady", Ref: nodeRef(n.name), Reason: "it gives signs of life again"})
+	}
+}
+
+// expireLeases finds the nodes that have been silent for too long.
+func (s *state) expireLeases(now time.Time) {
+	for _, n := range s.sortedNodes() {
+		if n.lost || now.Before(n.seen.Add(s.nodeLease)) {
+			continue
+		}
+		n.lost = true
+		if n.joined() && !n.mourned {
+			n.mourned = true
+			s.event(api.Event{Time: now, Kind: "NodeLost", Ref: nodeRef(n.name), Reason: n.silence(), Warning: true})
+		}
+	}
+}
+
+// anyAlive reports whether a node is not lost. When all are silent at once, it is the controller that is cut off, or
+// that slept: then no pod is given up, for there would be no node to put it on either.
+func (s *state) anyAlive() bool {
+	for _, n := range s.nodes {
+		if n.joined() && !n.lost {
+			return true
+		}
+	}
+	return false
+}
+
+// joined tells a machine from a name in Git.
+func (n *node) joined() bool { return n.info != nil || n.reported || n.known }
+
+// silence explains a loss. It says nothing that changes while the loss lasts.
+func (n *node) silence() string {
+	if !n.joined() {
+		return "declared in Git; it has not joined"
+	}
+	return fmt.Sprintf("silent since %s: its lease has passed", n.seen.UTC().Format(time.RFC3339))
+}
+
+// usable reports whether the node may be considered for new pods. Before its first status nobody knows what it runs.
+func (n *node) usable() bool { return n.info != nil && n.reported }
+
+func (n *node) cordoned() bool { return n.declared != nil && n.declared.Spec.Unschedulable }
+
+// schedulable is the node as the scheduler sees it: labels and taints of Git's Node object lie over the node's own.
+func (n *node) schedulable() scheduler.Node {
+	labels := maps.Clone(n.info.Labels)
+	var taints []corev1.Taint
+	if n.declared != nil {
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		maps.Copy(labels, n.declared.Labels)
+		taints = n.declared.Spec.Taints
+	}
+	return scheduler.Node{
+		Name: n.name, Labels: labels, Taints: taints, Cordoned: n.cordoned(), Lost: n.lost || n.mourned,
+		Allocatable: n.info.Allocatable, MaxPods: n.info.MaxPods,
+	}
+}
+
+// condition is the node as the report shows it.
+func (s *state) condition(n *node, pods int) api.NodeCondition {
+	c := api.NodeCondition{Name: n.name, State: nodeReady, Pods: pods}
+	switch {
+	case n.lost || n.mourned:
+		c.State, c.Reason = nodeLost, n.silence()
+		if n.joined() {
+			c.LastSeen = n.seen
+		}
+		if n.joined() && !s.anyAlive() {
+			c.Reason += "; every node is silent, so its pods are not given up"
+		}
+	case n.cordoned():
+		c.State, c.Reason = nodeCordoned, "spec.unschedulable in Git"
+	case !n.reported:
+		c.Reason = "it has not reported its pods yet: nothing is placed on it before"
+	}
+	return c
+}
+
+// notYet says what the first plan must wait for, for a plan made in ignorance of what runs would start it a second time,
+// or stop it; empty when all is known.
+func (s *state) notYet(now time.Time) string {
+	var silent []string
+	for _, n := range s.sortedNodes() {
+		if !n.reported && !n.lost {
+			silent = append(silent, n.name)
+		}
+	}
+	switch {
+	case len(silent) > 0:
+		return fmt.Sprintf("waiting for %s to report what runs there, or for the lease to pass", strings.Join(silent, ", "))
+	case s.fresh && now.Before(s.newcomer.Add(s.settle)):
+		return "waiting for nodes to turn up: the store knew of none"
+	}
+	return ""
+}
+
+// newer reports whether the node has taken up a later assignment than the store holds: a store that was restored from
+// an older copy, or a node that obeyed a leader whose store is lost.
+func (n *node) newer() bool {
+	return cmp.Or(cmp.Compare(n.status.Term, n.written.Term), cmp.Compare(n.status.Sequence, n.written.Sequence)) > 0
+}
+
+// caughtUp reports whether the node has taken up the newest assignment written.
+func (n *node) caughtUp() bool {
+	return n.reported && cmp.Or(cmp.Compare(n.status.Term, n.written.Term), cmp.Compare(n.status.Sequence, n.written.Sequence)) >= 0
+}
+
+func nodeRef(name string) api.Ref { return api.Ref{Kind: "Node", Name: name} }

@@ -1,0 +1,85 @@
+package controller
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
+	"headway.dev/headway/scheduler"
+)
+
+// place finds a node for each pod that the plan creates. One that no node can take is pending: the next plan creates it
+// again, under the same name, and it is tried again.
+func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
+	known := make(map[string]bool, len(pods))
+	for _, p := range pods {
+		known[p.placement.UID] = true
+	}
+	creations := map[string]planner.Action{}
+	var unplaced []scheduler.Pod
+	for _, a := range plan.Actions {
+		if a.Kind == planner.CreatePod && !known[a.Pod.UID] {
+			creations[a.Pod.UID] = a
+			unplaced = append(unplaced, unplacedPod(a))
+		}
+	}
+	s.pending = nil
+	announced := map[string]bool{}
+	if len(unplaced) > 0 {
+		for _, d := range scheduler.Place(s.schedulable(), running(pods), unplaced) {
+			a := creations[d.Pod.UID]
+			if d.Node != "" {
+				s.create(a, d.Node, plan.Blobs, now)
+				continue
+			}
+			s.pending = append(s.pending, api.PendingPod{Pod: d.Pod.Pod, Owner: d.Pod.Owner, Reason: d.Reason})
+			announced[d.Pod.Pod.String()] = true
+			if !s.announced[d.Pod.Pod.String()] {
+				s.event(api.Event{Time: now, Kind: "Unschedulable", Ref: d.Pod.Pod, Reason: d.Reason, Commit: a.Commit, Warning: true})
+			}
+		}
+	}
+	s.announced = announced
+	slices.SortFunc(s.pending, func(a, b api.PendingPod) int { return a.Pod.Compare(b.Pod) })
+	s.forgetTemplates()
+}
+
+// create gives a pod to a node.
+func (s *state) create(a planner.Action, node string, blobs map[api.Digest][]byte, now time.Time) {
+	placement := a.Placement()
+	placement.Node = node
+	needs := append([]api.Digest{a.Pod.Template}, slices.Collect(maps.Values(a.Template.ConfigMaps))...)
+	for _, digest := range needs {
+		if data, ok := blobs[digest]; ok && !s.stored[digest] {
+			s.blobs[digest] = data
+		}
+	}
+	s.nodes[node].pods[a.Pod.UID] = &pod{placement: placement, assigned: true, needs: needs}
+	s.templates[a.Pod.Template] = a.Template
+	s.event(api.Event{Time: now, Kind: "Created", Ref: a.Pod.Pod, Reason: fmt.Sprintf("%s; on node %s", a.Reason, node), Commit: a.Commit})
+}
+
+// schedulable are the nodes that may take pods, by name.
+func (s *state) schedulable() []scheduler.Node {
+	var nodes []scheduler.Node
+	for _, n := range s.sortedNodes() {
+		if n.usable() {
+			nodes = append(nodes, n.schedulable())
+		}
+	}
+	return nodes
+}
+
+// forgetTemplates drops the templates that no pod has any more.
+func (s *state) forgetTemplates() {
+	used := map[api.Digest]bool{}
+	for _, n := range s.nodes {
+		for _, p := range n.pods {
+			used[p.placement.Template] = true
+		}
+	}
+	maps.DeleteFunc(s.templates, func(d api.Digest, _ *api.PodTemplate) bool { return !used[d] })
+}

@@ -1,0 +1,204 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
+	"headway.dev/headway/scheduler"
+)
+
+// A pod is one that a node was given, or reports.
+type pod struct {
+	placement api.Placement
+	assigned  bool           // in its node's assignment, as wanted
+	adopted   bool           // assigned because its node reported it, and for no other reason
+	status    *api.PodStatus // nil: not in its node's newest status
+	stopping  *stop          // nil: it is not being stopped
+	// left is the revision of the routes that the pod is out of, if it is in none: once every node has that, no new
+	// connection reaches the pod.
+	left  uint64
+	needs []api.Digest // blobs that must be in the store before the pod is assigned
+}
+
+// A stop is why a pod ends, and until when its end may wait for the nodes' routes.
+type stop struct {
+	kind     string // of the event that tells of it
+	reason   string
+	commit   string
+	deadline time.Time
+}
+
+// draining reports whether the pod waits to leave its assignment.
+func (p *pod) draining() bool { return p.assigned && p.stopping != nil }
+
+// runs reports whether the pod is meant to run.
+func (p *pod) runs() bool { return p.assigned && p.stopping == nil }
+
+func (p *pod) phase() api.PodPhase {
+	switch {
+	case p.status != nil:
+		return p.status.Phase
+	case p.assigned:
+		return api.PodPending
+	}
+	return api.PodStopping
+}
+
+// occupies reports whether the pod takes room on its node: from when it is decided until the node no longer reports it.
+func (p *pod) occupies() bool {
+	phase := p.phase()
+	return phase != api.PodSucceeded && phase != api.PodFailed
+}
+
+// mergePods joins what the node reports with what it was given. Pods that are new to the controller left the routes by
+// the revision given, if ever they were in them.
+func (n *node) mergePods(revision uint64) {
+	for _, p := range n.pods {
+		p.status = nil
+	}
+	for _, status := range n.status.Pods {
+		uid := status.Placement.UID
+		p, ok := n.pods[uid]
+		if !ok {
+			p = &pod{placement: status.Placement, left: revision}
+			p.placement.Node = n.name
+			n.pods[uid] = p
+		}
+		p.status = &status
+	}
+	if !n.caughtUp() {
+		return
+	}
+	for uid, p := range n.pods {
+		if !p.assigned && p.status == nil {
+			delete(n.pods, uid) // it has ended
+		}
+	}
+}
+
+// adopt settles what each node was given. Where the store has no assignment, or an older one than the node has taken up,
+// what the node reports is what it was given: a store that was lost stops nothing.
+func (s *state) adopt() {
+	for _, n := range s.nodes {
+		if n.taken || !n.reported && !n.known {
+			continue
+		}
+		n.taken = true
+		if n.known && (!n.reported || !n.newer()) {
+			continue
+		}
+		for _, p := range n.pods {
+			p.adopted = !p.assigned
+			p.assigned = p.status != nil && p.status.Phase != api.PodStopping
+		}
+	}
+}
+
+// sortedPods gives every pod, by ref, UID and node.
+func (s *state) sortedPods() []*pod {
+	var pods []*pod
+	for _, n := range s.nodes {
+		for _, p := range n.pods {
+			pods = append(pods, p)
+		}
+	}
+	slices.SortFunc(pods, func(a, b *pod) int {
+		return cmp.Or(a.placement.Pod.Compare(b.placement.Pod), cmp.Compare(a.placement.UID, b.placement.UID), cmp.Compare(a.placement.Node, b.placement.Node))
+	})
+	return pods
+}
+
+// unique leaves one pod of each UID and stops the others: two machines may report one pod after a store was lost and its
+// node came back late. pods are ordered by sortedPods.
+func (s *state) unique(pods []*pod, now time.Time) []*pod {
+	var kept []*pod
+	for len(pods) > 0 {
+		uid := pods[0].placement.UID
+		end := 1
+		for end < len(pods) && pods[end].placement.UID == uid {
+			end++
+		}
+		same := pods[:end]
+		pods = pods[end:]
+		best := slices.MinFunc(same, preferred)
+		kept = append(kept, best)
+		for _, p := range same {
+			if p != best && p.runs() {
+				s.stop(p, stop{kind: "Stopped", reason: fmt.Sprintf("node %s runs the same pod", best.placement.Node)}, now)
+			}
+		}
+	}
+	return kept
+}
+
+// preferred orders pods of one UID, the one to keep first.
+func preferred(a, b *pod) int {
+	return cmp.Or(
+		first(a.runs(), b.runs()),
+		first(a.assigned, b.assigned),
+		first(a.ready(), b.ready()),      // the one that serves
+		first(!a.adopted, !b.adopted),    // the one that the store knew of
+		a.started().Compare(b.started()), // the older one
+		cmp.Compare(a.placement.Node, b.placement.Node),
+	)
+}
+
+// first orders the true before the false.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+func (p *pod) ready() bool { return p.status != nil && p.status.Ready }
+
+// started is when the pod began to run; far in the future if it has not.
+func (p *pod) started() time.Time {
+	if p.status == nil || p.status.Started.IsZero() {
+		return time.Unix(1<<40, 0)
+	}
+	return p.status.Started
+}
+
+// observed is the pod as the planner sees it.
+func (s *state) observed(p *pod) planner.Pod {
+	o := planner.Pod{
+		Placement: p.placement,
+		Phase:     p.phase(),
+		Lost:      s.nodes[p.placement.Node].lost && s.anyAlive(),
+		Stopping:  !p.runs() || p.phase() == api.PodStopping,
+	}
+	if st := p.status; st != nil {
+		o.Reason, o.IP, o.Ready, o.ReadySince = st.Reason, st.IP, st.Ready, st.ReadySince
+	}
+	return o
+}
+
+// running are the pods that take room, as the scheduler sees them.
+func running(pods []*pod) []scheduler.Running {
+	var out []scheduler.Running
+	for _, p := range pods {
+		if p.occupies() {
+			out = append(out, occupied(p.placement))
+		}
+	}
+	return out
+}
+
+// occupied is the room that a placed pod takes.
+func occupied(p api.Placement) scheduler.Running {
+	return scheduler.Running{Node: p.Node, Owner: p.Owner, UID: p.UID, Requests: p.Requests, HostPorts: p.HostPorts}
+}
+
+// unplacedPod is a pod to be created, as the scheduler sees it.
+func unplacedPod(a planner.Action) scheduler.Pod {
+	return scheduler.Pod{Identity: a.Pod, Spec: &a.Template.Spec, Requests: a.Placement().Requests}
+}

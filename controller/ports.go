@@ -1,0 +1,81 @@
+package controller
+
+import (
+	"context"
+	"io/fs"
+	"time"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/schema"
+)
+
+// A Source follows a repository.
+type Source interface {
+	// Run calls fn with each new head, and with each failure to learn of one, one after the other, until ctx is done. The
+	// first call is for the head that there is.
+	Run(ctx context.Context, fn func(Update)) error
+}
+
+// An Update is what a source has to tell: a snapshot, or why there is none.
+type Update struct {
+	Snapshot Snapshot
+	Err      error
+}
+
+// A Snapshot is the immutable tree of one commit.
+type Snapshot interface {
+	Revision() api.Revision
+	FS() fs.FS
+	// Parent gives the first parent; nil without an error where history begins.
+	Parent(ctx context.Context) (Snapshot, error)
+}
+
+// A Compiler makes typed objects of a tree. Problems of the tree are in its result; an error is one of the machine's, and
+// worth another try.
+type Compiler interface {
+	Compile(ctx context.Context, tree fs.FS) (*schema.Result, error)
+}
+
+// A Lease is the right to write, for as long as its holder leads.
+type Lease interface {
+	// Term numbers this leader's rule.
+	Term() api.Term
+	// Raise lifts the term above the one given, which some node has seen.
+	Raise(ctx context.Context, above api.Term) error
+}
+
+// State is what the bus holds when a leader begins.
+type State struct {
+	Nodes         []api.NodeInfo
+	Assignments   []api.Assignment
+	Routes        []api.Route
+	RouteRevision uint64
+	Statuses      []api.NodeStatus
+	Report        *api.Report // nil: none was ever written
+}
+
+// Bus is the controller's side of the bus. Its watches deliver levels, again after every reconnection, until ctx is done.
+type Bus interface {
+	// Lead campaigns and calls lead while the lease is held; the context that lead is given ends with the lease.
+	Lead(ctx context.Context, id string, ttl time.Duration, lead func(ctx context.Context, lease Lease) error) error
+	State(ctx context.Context) (State, error)
+
+	WatchNodes(ctx context.Context, fn func([]api.NodeInfo)) error
+	WatchStatuses(ctx context.Context, fn func(api.NodeStatus)) error
+	WatchAcks(ctx context.Context, fn func(api.Ack)) error
+	WatchBeats(ctx context.Context, fn func(api.Heartbeat)) error
+
+	Writer
+}
+
+// A Writer is what a leader writes to.
+type Writer interface {
+	PutBlob(ctx context.Context, digest api.Digest, data []byte) error
+	PutAssignment(ctx context.Context, assignment api.Assignment) error
+	// PutRoutes writes and deletes routes and returns the revision that the table has then.
+	PutRoutes(ctx context.Context, term api.Term, changed []api.Route, deleted []api.Ref) (revision uint64, err error)
+	// CompleteRoutes says that the bucket holds every route, so that nodes may drop those that they do not find in it.
+	CompleteRoutes(ctx context.Context, term api.Term) error
+	PutReport(ctx context.Context, report api.Report) error
+	PublishEvent(ctx context.Context, event api.Event) error
+}

@@ -1,0 +1,153 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
+	"headway.dev/headway/scheduler"
+)
+
+// A PreviewInput is two revisions and where they would meet.
+type PreviewInput struct {
+	From, To PreviewRevision
+	// Fleet is what the bus holds; zero is an empty fleet, on which no pod finds a node.
+	Fleet State
+	// ServiceCIDR is the range of the services' addresses; empty is the controller's default.
+	ServiceCIDR string
+	Now         time.Time
+}
+
+// A PreviewRevision is one revision, compiled.
+type PreviewRevision struct {
+	Revision api.Revision
+	Objects  []api.Object // ordered by ref
+	// Complete is a commit that evaluates: without it nothing is pruned.
+	Complete bool
+}
+
+// A Preview is what would change from one revision to another. Equal input gives an equal preview.
+type Preview struct {
+	From    api.Revision           `json:"from"`
+	To      api.Revision           `json:"to"`
+	Objects []planner.ObjectChange `json:"objects"`
+	Steps   []PreviewStep          `json:"steps"`
+	// Problems are objects that could not be carried out as declared.
+	Problems []api.Problem `json:"problems,omitempty"`
+}
+
+// A PreviewStep is what is done together. Each step begins when what the one before it did has come to pass.
+type PreviewStep struct {
+	// After is how long the rules of rollouts make the step wait since the beginning, at least.
+	After   time.Duration   `json:"after"`
+	Actions []PreviewAction `json:"actions"`
+}
+
+// A PreviewAction is an action, and for a creation the node it would get.
+type PreviewAction struct {
+	planner.Action
+	// Node is where the pod runs, or would run; empty for one that no node can take.
+	Node string `json:"node,omitempty"`
+	// NodeReason says why that node, or what every node lacks; empty for a stop.
+	NodeReason string `json:"nodeReason,omitempty"`
+}
+
+// Empty reports whether there is nothing to do.
+func (p Preview) Empty() bool { return len(p.Objects) == 0 && len(p.Steps) == 0 }
+
+// NewPreview rehearses what the step from one revision to another would do. The first one is rehearsed to its end before,
+// on the fleet as it is, so that what is still under way there, or broken, is not laid at the door of the second.
+func NewPreview(in PreviewInput) (Preview, error) {
+	objects, err := planner.Diff(in.From.Objects, in.To.Objects)
+	if err != nil {
+		return Preview{}, err
+	}
+	preview := Preview{From: in.From.Revision, To: in.To.Revision, Objects: objects, Steps: []PreviewStep{}}
+	setDefault(&in.ServiceCIDR, defaultServiceCIDR)
+
+	s := newState(limits{serviceCIDR: in.ServiceCIDR}, 0, in.Fleet, in.Now)
+	s.observeCommit(in.From.outcome(), in.Now)
+	s.adopt()
+	pods := s.sortedPods()
+	r := rehearsal{nodes: s.schedulable(), placed: map[string]string{}}
+	for _, p := range pods {
+		r.placed[p.placement.UID] = p.placement.Node
+	}
+	r.running = running(pods)
+
+	input := s.input(s.unique(pods, in.Now), in.Now)
+	if input, _, err = r.rehearse(input); err != nil {
+		return Preview{}, err
+	}
+	s.observeCommit(in.To.outcome(), in.Now)
+	r.nodes = s.schedulable()
+	input.Revision, input.Desired, input.Prune = s.desired.head, s.desired.objects, s.desired.mayPrune()
+	if _, preview.Steps, err = r.rehearse(input); err != nil {
+		return Preview{}, err
+	}
+	preview.Problems = r.problems
+	return preview, nil
+}
+
+func (r PreviewRevision) outcome() outcome {
+	return outcome{head: r.Revision, objects: r.Objects, whole: r.Complete}
+}
+
+// A rehearsal follows pods from step to step, and the room they take.
+type rehearsal struct {
+	nodes    []scheduler.Node
+	running  []scheduler.Running
+	placed   map[string]string // node by UID
+	problems []api.Problem     // of the last plan
+}
+
+// rehearse carries out plans until there is nothing to do, placing what they create. It gives the fleet at the end.
+func (r *rehearsal) rehearse(in planner.Input) (planner.Input, []PreviewStep, error) {
+	rehearsed, err := planner.Rehearse(in)
+	if err != nil {
+		return in, nil, err
+	}
+	steps := make([]PreviewStep, len(rehearsed.Steps))
+	for i, step := range rehearsed.Steps {
+		steps[i] = PreviewStep{After: step.After, Actions: r.place(step.Actions)}
+	}
+	end := rehearsed.Final
+	for i := range end.Pods {
+		end.Pods[i].Node = r.placed[end.Pods[i].UID]
+	}
+	r.problems = rehearsed.Last.Problems
+	return end, steps, nil
+}
+
+// place finds nodes for what one step creates. What the step stops still takes room then.
+func (r *rehearsal) place(actions []planner.Action) []PreviewAction {
+	out := make([]PreviewAction, len(actions))
+	var unplaced []scheduler.Pod
+	creations := map[string]int{} // index by UID
+	stopped := map[string]bool{}
+	for i, a := range actions {
+		out[i] = PreviewAction{Action: a, Node: r.placed[a.Pod.UID]}
+		if a.Kind == planner.StopPod {
+			stopped[a.Pod.UID] = true
+			continue
+		}
+		creations[a.Pod.UID] = i
+		unplaced = append(unplaced, unplacedPod(a))
+	}
+	if len(unplaced) > 0 {
+		for _, d := range scheduler.Place(r.nodes, r.running, unplaced) {
+			a := &out[creations[d.Pod.UID]]
+			a.Node, a.NodeReason = d.Node, d.Reason
+			if d.Node == "" {
+				continue
+			}
+			placement := a.Placement()
+			placement.Node = d.Node
+			r.placed[d.Pod.UID] = d.Node
+			r.running = append(r.running, occupied(placement))
+		}
+	}
+	r.running = slices.DeleteFunc(r.running, func(p scheduler.Running) bool { return stopped[p.UID] })
+	return out
+}

@@ -1,0 +1,89 @@
+package controller
+
+import (
+	"time"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
+)
+
+// reconcile makes one pass: what should be, given all that is known, against what the bus holds. The effects are the
+// difference: carrying them out and reconciling again gives none, and after a failure the next pass gives them again.
+func (s *state) reconcile(now time.Time) effects {
+	s.expireLeases(now)
+	s.waiting = ""
+	if !s.planned {
+		s.waiting = s.notYet(now)
+	}
+	if s.desired.known && s.waiting == "" {
+		s.plan(now)
+		s.planned = true
+	}
+	return s.effects()
+}
+
+// plan decides what each node runs and which routes there are.
+func (s *state) plan(now time.Time) {
+	s.adopt()
+	pods := s.sortedPods()
+	kept := s.unique(pods, now)
+	for _, p := range pods {
+		if p.phase() == api.PodStopping {
+			s.stop(p, stop{kind: "Stopped", reason: "its node is ending it"}, now)
+		}
+	}
+	plan := planner.Compute(s.input(kept, now))
+	s.stopPlanned(plan, kept, now)
+	s.place(plan, pods, now)
+	s.finishStops(pods, now)
+	s.routes.want(plan.Routes, leaving(pods))
+	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
+	if head := s.desired.head; s.desired.whole && s.deployed.Commit != head.Commit {
+		s.event(api.Event{Time: now, Kind: "Deployed", Reason: "the commit is in force: " + firstLine(head.Message), Commit: head.Commit})
+	}
+	if s.desired.whole {
+		s.deployed = s.desired.head
+	}
+}
+
+// input is what the plan depends on.
+func (s *state) input(pods []*pod, now time.Time) planner.Input {
+	in := planner.Input{
+		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(),
+		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates, Now: now,
+	}
+	for _, p := range pods {
+		in.Pods = append(in.Pods, s.observed(p))
+	}
+	return in
+}
+
+// stopPlanned begins to stop the pods that the plan wants stopped.
+func (s *state) stopPlanned(plan planner.Plan, pods []*pod, now time.Time) {
+	byUID := make(map[string]*pod, len(pods))
+	for _, p := range pods {
+		byUID[p.placement.UID] = p
+	}
+	for _, a := range plan.Actions {
+		p, ok := byUID[a.Pod.UID]
+		if a.Kind != planner.StopPod || !ok {
+			continue
+		}
+		kind := "Stopped"
+		if a.Class == planner.ClassPruned {
+			kind = "Pruned"
+		}
+		s.stop(p, stop{kind: kind, reason: a.Reason, commit: a.Commit}, now)
+	}
+}
+
+// leaving tells the pods that must not be in the routes: all that are known and not meant to run.
+func leaving(pods []*pod) func(podKey) bool {
+	going := map[podKey]bool{}
+	for _, p := range pods {
+		if !p.runs() {
+			going[p.key()] = true
+		}
+	}
+	return func(key podKey) bool { return going[key] }
+}

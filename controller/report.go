@@ -1,0 +1,73 @@
+package controller
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// report is what the controller says of the whole. trouble is what went wrong in carrying out the last effects, or nil.
+// The digest of the objects is left to whoever stores them.
+func (s *state) report(now time.Time, trouble error) api.Report {
+	r := api.Report{
+		Time: now, Term: s.term, Repository: s.repository, Head: s.desired.head, Deployed: s.deployed,
+		Workloads: s.workloads, Pending: s.pending, Nodes: []api.NodeCondition{},
+	}
+	if r.Workloads == nil {
+		r.Workloads = []api.WorkloadStatus{}
+	}
+	r.Refused = append(r.Refused, s.desired.refusals()...)
+	r.Refused = append(r.Refused, s.problems...)
+	if s.waiting != "" {
+		r.Refused = append(r.Refused, api.Problem{Message: s.waiting, Warning: true})
+	}
+	if trouble != nil {
+		r.Refused = append(r.Refused, api.Problem{Message: "carrying out the plan: " + trouble.Error() + "; it is tried again"})
+	}
+	for _, n := range s.sortedNodes() {
+		pods := 0
+		for _, p := range n.pods {
+			if p.assigned {
+				pods++
+			}
+		}
+		r.Nodes = append(r.Nodes, s.condition(n, pods))
+	}
+	return r
+}
+
+// refusals are why the head is not in force as a whole. What a whole commit is only warned of is not among them.
+func (d desired) refusals() []api.Problem {
+	var refused []api.Problem
+	if d.trouble != "" {
+		refused = append(refused, api.Problem{Message: d.trouble})
+	}
+	for _, p := range d.problems {
+		if !d.whole || !p.Warning {
+			refused = append(refused, p)
+		}
+	}
+	return refused
+}
+
+// sameReport reports whether two reports say the same, whenever they say it.
+func sameReport(a, b api.Report) bool {
+	a.Time, b.Time = time.Time{}, time.Time{}
+	return reflect.DeepEqual(a, b)
+}
+
+// firstLine is the subject of a commit message.
+func firstLine(message string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	return line
+}
+
+// clone keeps what is handed to another goroutine from changing under it.
+func clone(r api.Report) api.Report {
+	r.Refused, r.Workloads = slices.Clone(r.Refused), slices.Clone(r.Workloads)
+	r.Pending, r.Nodes = slices.Clone(r.Pending), slices.Clone(r.Nodes)
+	return r
+}

@@ -1,0 +1,142 @@
+package controller
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// limits are the times and ranges that a state keeps to.
+type limits struct {
+	repository   string
+	serviceCIDR  string
+	nodeLease    time.Duration
+	drainTimeout time.Duration
+	settle       time.Duration // how long a fresh store waits after each node that turns up
+}
+
+// state is all that a leader knows: what Git wants, what the nodes report, what it has decided, and what the bus holds.
+// It is changed by what is observed, by reconcile, and by what came of the effects; by nothing else, and never by the clock.
+type state struct {
+	limits
+	term    api.Term
+	started time.Time // when this leader began: no lease is older
+
+	desired desired
+	nodes   map[string]*node
+	acks    map[string]uint64 // by node: the revision of the routes that its kernel has
+	routes  routeBook
+	// draining counts the pods that wait to leave their assignment.
+	draining int
+	stored   map[api.Digest]bool   // blobs known to be in the store
+	blobs    map[api.Digest][]byte // blobs that pods need and the store may lack
+	// templates are those of pods that this leader created; of others it knows what their placements repeat.
+	templates map[api.Digest]*api.PodTemplate
+
+	// fresh is a store that knew of no node at all: then nobody can say how many will turn up.
+	fresh    bool
+	newcomer time.Time // when the last unknown node turned up
+	planned  bool      // this leader has planned once: from then on it knows what runs
+	waiting  string    // what the first plan waits for; empty once planned
+
+	workloads []api.WorkloadStatus
+	problems  []api.Problem // of the last plan
+	pending   []api.PendingPod
+	announced map[string]bool // pods whose refusal has had its event
+	planWake  time.Time       // when the plan wants to be made again
+	deployed  api.Revision    // the newest commit that was wholly in force
+	events    []api.Event     // not yet handed out
+}
+
+// newState takes up what the bus holds.
+func newState(l limits, term api.Term, found State, now time.Time) *state {
+	s := &state{
+		limits: l, term: term, started: now, newcomer: now,
+		nodes: map[string]*node{}, acks: map[string]uint64{},
+		routes: newRouteBook(found.Routes, found.RouteRevision),
+		stored: map[api.Digest]bool{}, blobs: map[api.Digest][]byte{},
+		templates: map[api.Digest]*api.PodTemplate{},
+		announced: map[string]bool{},
+		fresh:     len(found.Nodes)+len(found.Assignments)+len(found.Statuses) == 0,
+	}
+	for _, a := range found.Assignments {
+		n := s.node(a.Node, now)
+		n.known, n.written = true, a
+		n.sequence = a.Sequence
+		for _, p := range a.Pods {
+			n.pods[p.UID] = &pod{placement: p, assigned: true, left: found.RouteRevision}
+		}
+	}
+	s.observeNodes(found.Nodes, now)
+	for _, status := range found.Statuses {
+		s.observeStatus(status, now)
+	}
+	if found.Report != nil {
+		s.resume(*found.Report)
+	}
+	return s
+}
+
+// resume goes on from what the leader before reported, so that nothing is said twice.
+func (s *state) resume(r api.Report) {
+	s.workloads, s.pending, s.deployed = r.Workloads, r.Pending, r.Deployed
+	for _, p := range r.Pending {
+		s.announced[p.Pod.String()] = true
+	}
+	for _, c := range r.Nodes {
+		if n, ok := s.nodes[c.Name]; ok && c.State == nodeLost {
+			n.mourned = true
+		}
+	}
+	if len(r.Refused) > 0 {
+		s.desired.announced = r.Head.Commit
+	}
+}
+
+// due is when reconcile has something to do only because time goes by; zero is never.
+func (s *state) due() time.Time {
+	due := s.planWake
+	for _, n := range s.nodes {
+		if !n.lost {
+			due = earlier(due, n.seen.Add(s.nodeLease))
+		}
+		for _, p := range n.pods {
+			if p.draining() {
+				due = earlier(due, p.stopping.deadline)
+			}
+		}
+	}
+	if !s.planned && s.fresh {
+		due = earlier(due, s.newcomer.Add(s.settle))
+	}
+	return due
+}
+
+// earlier gives the earlier of two times, where zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// sortedNodes gives the nodes by name.
+func (s *state) sortedNodes() []*node {
+	nodes := make([]*node, 0, len(s.nodes))
+	for _, n := range s.nodes {
+		nodes = append(nodes, n)
+	}
+	slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.name, b.name) })
+	return nodes
+}
+
+// event notes what happened; it is handed out with the next effects.
+func (s *state) event(e api.Event) {
+	e.Origin = origin
+	s.events = append(s.events, e)
+}
+
+// origin is how the controller signs its events.
+const origin = "controller"

@@ -1,0 +1,57 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"headway.dev/headway/api"
+)
+
+// write carries out the effects, in their order, and tells the state what came of each. One that fails keeps none of the
+// others back but those that need it; the next pass has it again.
+func (l *leader) write(ctx context.Context, e effects) error {
+	var errs []error
+	failed := map[api.Digest]bool{}
+	for _, b := range e.blobs {
+		if err := l.config.Bus.PutBlob(ctx, b.digest, b.data); err != nil {
+			failed[b.digest] = true
+			errs = append(errs, fmt.Errorf("blob %s (%d bytes): %w", b.digest.Short(), len(b.data), err))
+			continue
+		}
+		l.state.blobWritten(b.digest)
+	}
+	for _, a := range e.assignments {
+		a.Pods = slices.DeleteFunc(a.Pods, func(p api.Placement) bool {
+			return slices.ContainsFunc(e.needs[p.UID], func(d api.Digest) bool { return failed[d] })
+		})
+		if err := l.config.Bus.PutAssignment(ctx, a); err != nil {
+			l.state.assignmentFailed(a)
+			errs = append(errs, fmt.Errorf("assignment of node %s: %w", a.Node, err))
+			continue
+		}
+		l.state.assignmentWritten(a)
+	}
+	errs = append(errs, l.writeRoutes(ctx, e.routes))
+	return errors.Join(errs...)
+}
+
+// writeRoutes writes what changes of the routes, and once in a term that they are complete.
+func (l *leader) writeRoutes(ctx context.Context, c routeChange) error {
+	if !c.empty() {
+		revision, err := l.config.Bus.PutRoutes(ctx, l.state.term, c.changed, c.deleted)
+		if err != nil {
+			l.state.routes.failed(c)
+			return fmt.Errorf("routes: %w", err)
+		}
+		l.state.routesWritten(c, revision)
+	}
+	if c.complete {
+		if err := l.config.Bus.CompleteRoutes(ctx, l.state.term); err != nil {
+			return fmt.Errorf("completing the routes: %w", err)
+		}
+		l.state.routes.complete = true
+	}
+	return nil
+}
