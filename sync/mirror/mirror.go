@@ -130,6 +130,9 @@ func refuseOthers(dir string) error {
 	return nil
 }
 
+// Close ends the connections that are kept open between fetches. Run does it when it returns.
+func (m *Mirror) Close() { m.source.close() }
+
 // Wake makes Run look at the repository now. It never blocks.
 func (m *Mirror) Wake() {
 	select {
@@ -175,6 +178,17 @@ func (m *Mirror) follows(base string) bool {
 	defer m.fetching.Unlock()
 	name := m.state.Followed[m.o.Ref]
 	return base == "HEAD" || base == m.o.Ref || name != "" && (base == name.String() || base == name.Short())
+}
+
+// Followed is the full name of the branch or tag that was followed last, such as refs/heads/main; it is empty before the
+// first fetch and for a HEAD that is on no branch.
+func (m *Mirror) Followed() string {
+	m.fetching.Lock()
+	defer m.fetching.Unlock()
+	if name := m.state.Followed[m.o.Ref]; name != detached {
+		return name.String()
+	}
+	return ""
 }
 
 func (m *Mirror) view() view {

@@ -22,7 +22,7 @@ const firstLook = time.Second
 // finds, for each error when it begins or turns into another one, and when an error or a damage of the copy is over, even
 // if the head is the same. fn is called by one goroutine; while it works, heads that are replaced meanwhile are passed over.
 func (m *Mirror) Run(ctx context.Context, fn func(Update)) error {
-	defer m.source.close()
+	defer m.Close()
 	changes := m.watch(ctx)
 	defer changes.close()
 	f := follower{m: m, fn: fn}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"headway.dev/headway/api"
 	"headway.dev/headway/sync/internal/objects"
@@ -19,7 +18,6 @@ type Snapshot struct {
 
 	view view
 	root objects.Hash // of the directory that the snapshot shows
-	tree objects.Hash // of the whole commit
 }
 
 // A view makes snapshots of one directory of a repository.
@@ -48,7 +46,9 @@ func (v view) snapshot(commit objects.Hash, branch string) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	return &Snapshot{Revision: revision(c, branch), view: v, root: dir.Hash, tree: c.TreeHash}, nil
+	s := &Snapshot{Revision: objects.Describe(c), view: v, root: dir.Hash}
+	s.Revision.Branch = branch
+	return s, nil
 }
 
 // revision makes the snapshot of a revision expression that was resolved.
@@ -58,19 +58,6 @@ func (v view) revision(commit objects.Hash, ref plumbing.ReferenceName, parsed o
 	}
 	return v.snapshot(commit, branchName(ref))
 }
-
-func revision(c *object.Commit, branch string) api.Revision {
-	return api.Revision{
-		Branch:    branch,
-		Commit:    c.Hash.String(),
-		Author:    person(c.Author),
-		Committer: person(c.Committer),
-		Time:      c.Committer.When.UTC(),
-		Message:   c.Message,
-	}
-}
-
-func person(s object.Signature) string { return fmt.Sprintf("%s <%s>", s.Name, s.Email) }
 
 // FS shows the snapshot's directory. It supports reading files and directories and Stat, and has a method
 // Hash(path string) (string, bool), which names the content of a file or directory: equal hashes, equal content.

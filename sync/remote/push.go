@@ -15,7 +15,7 @@ import (
 
 // Errors of a push.
 var (
-	ErrMoved    = errors.New("the branch has moved")        // it is no longer where the push expected it
+	ErrMoved    = objects.ErrMoved                          // the branch is no longer where the push expected it
 	ErrRejected = errors.New("the server refuses the push") // by its rules, such as a protected branch
 )
 

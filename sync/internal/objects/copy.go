@@ -53,10 +53,7 @@ func (s *Store) copyFrom(ctx context.Context, src encodedStore, root Hash) error
 		return err
 	}
 	if len(w.order) > looseLimit {
-		err = s.addPack(func(out io.Writer) error {
-			_, err := packfile.NewEncoder(out, src, false).Encode(w.order, 0)
-			return err
-		})
+		err = s.addPack(func(out io.Writer) error { return encodePack(out, src, w.order) })
 	} else {
 		err = s.copyLoose(ctx, src, w.order)
 	}
@@ -64,6 +61,13 @@ func (s *Store) copyFrom(ctx context.Context, src encodedStore, root Hash) error
 		return err
 	}
 	return s.addShallow(w.cutHere)
+}
+
+// encodePack writes objects as a pack, without looking for similar ones to save room: that would take longer than the
+// copy itself.
+func encodePack(out io.Writer, src storer.EncodedObjectStorer, order []Hash) error {
+	_, err := packfile.NewEncoder(out, src, false).Encode(order, 0)
+	return err
 }
 
 func (s *Store) copyLoose(ctx context.Context, src encodedStore, order []Hash) error {

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,19 +172,23 @@ func (s *Store) SymbolicRef(name plumbing.ReferenceName) (plumbing.ReferenceName
 	return ref.Target(), nil
 }
 
-// HasRefs reports whether there is any branch or tag.
+// HasRefs reports whether there is any branch or tag. It looks at the names alone: the library's list also reads the
+// locks that git puts beside a reference while it changes it.
 func (s *Store) HasRefs() (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	refs, err := s.sto.IterReferences()
-	if err != nil {
-		return false, err
+	packed, err := s.refs()
+	if err != nil || len(packed) > 0 {
+		return len(packed) > 0, err
 	}
-	defer refs.Close()
 	found := false
-	err = refs.ForEach(func(r *plumbing.Reference) error {
-		found = found || r.Type() == plumbing.HashReference
-		return nil
+	err = filepath.WalkDir(filepath.Join(s.dir, "refs"), func(_ string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // deleted meanwhile
+			return nil
+		case err == nil && d.Type().IsRegular() && !strings.HasSuffix(d.Name(), ".lock"):
+			found = true
+			return fs.SkipAll
+		}
+		return err
 	})
 	return found, err
 }

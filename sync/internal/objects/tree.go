@@ -108,13 +108,18 @@ func EncodeTree(entries []Entry) []byte {
 	return out.Bytes()
 }
 
+func directory(h Hash) Entry { return Entry{Mode: filemode.Dir, Hash: h} }
+
+func splitPath(path string) []string { return strings.Split(path, "/") }
+
 // Lookup finds a path, in the form of io/fs, below a tree. What is not there is an fs.ErrNotExist.
 func (s *Store) Lookup(root Hash, name string) (Entry, error) {
-	found := Entry{Name: ".", Mode: filemode.Dir, Hash: root}
+	found := directory(root)
+	found.Name = "."
 	if name == "." {
 		return found, nil
 	}
-	for element := range strings.SplitSeq(name, "/") {
+	for _, element := range splitPath(name) {
 		if !found.IsDir() {
 			return Entry{}, fs.ErrNotExist
 		}
