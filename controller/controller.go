@@ -69,6 +69,8 @@ type leader struct {
 	state  *state
 	inbox  *inbox
 	desk   *desk
+	audit  *auditor
+	joined int // how many nodes the bus last listed; only its watch touches it
 }
 
 // lead runs the loop until the lease is lost or something fails that only a new beginning can mend.
@@ -78,7 +80,10 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 		return err
 	}
 	c.log.Info("leading", "term", lease.Term(), "nodes", len(found.Nodes), "assignments", len(found.Assignments), "statuses", len(found.Statuses))
-	l := &leader{config: c.config, log: c.log, lease: lease, inbox: newInbox(), desk: newDesk(c.config.Bus, c.log, found.Report)}
+	l := &leader{
+		config: c.config, log: c.log, lease: lease, inbox: newInbox(),
+		desk: newDesk(c.config.Bus, c.log, found.Report), audit: newAuditor(c.config.Bus),
+	}
 	l.state = newState(limits{
 		repository: c.config.Repository, serviceCIDR: c.config.ServiceCIDR,
 		nodeLease: c.config.NodeLease, drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat,
@@ -89,11 +94,12 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 		group.Go(func() error { return ended(ctx, what, fn()) })
 	}
 	bus := c.config.Bus
-	run("watching nodes", func() error { return bus.WatchNodes(ctx, l.inbox.nodes) })
+	run("watching nodes", func() error { return bus.WatchNodes(ctx, l.nodes) })
 	run("watching statuses", func() error { return bus.WatchStatuses(ctx, l.inbox.status) })
 	run("watching acknowledgements", func() error { return bus.WatchAcks(ctx, l.inbox.ack) })
 	run("watching heartbeats", func() error { return bus.WatchBeats(ctx, l.inbox.beat) })
 	run("following the repository", func() error { return newFollower(c.config, l.inbox).run(ctx) })
+	run("auditing the store", func() error { return l.audit.run(ctx) })
 	run("reporting", func() error { return l.desk.run(ctx) })
 	run("reconciling", func() error { return l.loop(ctx) })
 	return group.Wait()
@@ -149,6 +155,15 @@ func (l *leader) loop(ctx context.Context) error {
 	}
 }
 
+// nodes takes in who has joined. A node that is not among them any more may be a store that lost more than that.
+func (l *leader) nodes(infos []api.NodeInfo) {
+	if len(infos) < l.joined {
+		l.audit.suspect()
+	}
+	l.joined = len(infos)
+	l.inbox.nodes(infos)
+}
+
 // passed reports whether a time has come; zero never does.
 func passed(due, now time.Time) bool { return !due.IsZero() && !now.Before(due) }
 
@@ -162,6 +177,9 @@ func (l *leader) pass(ctx context.Context, now time.Time) error {
 	}
 	e := l.state.reconcile(now)
 	err := l.write(ctx, e)
+	if len(e.assignments) > 0 {
+		l.audit.expect(l.state.marks())
+	}
 	l.desk.put(l.state.report(now, err), l.state.desired.objects, l.state.desired.generation, e.events)
 	return err
 }

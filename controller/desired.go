@@ -15,7 +15,9 @@ type outcome struct {
 	// does not evaluate, the last good version.
 	objects []api.Object
 	// whole is a commit that is in force as it stands: what it lacks may be pruned.
-	whole    bool
+	whole bool
+	// gaps tells that the objects may lack some that were in force before: no commit that evaluates was found to go by.
+	gaps     bool
 	problems []api.Problem
 }
 

@@ -36,7 +36,7 @@ func (c routeChange) empty() bool { return len(c.changed) == 0 && len(c.deleted)
 
 // effects gives the difference between what should be and what the bus holds.
 func (s *state) effects() effects {
-	e := effects{routes: s.routes.change(), needs: map[string][]api.Digest{}, events: s.events}
+	e := effects{routes: s.routes.change(s.desired.gaps), needs: map[string][]api.Digest{}, events: s.events}
 	s.events = nil
 	for _, digest := range slices.Sorted(maps.Keys(s.blobs)) {
 		e.blobs = append(e.blobs, blob{digest, s.blobs[digest]})
@@ -90,13 +90,22 @@ func (s *state) blobWritten(digest api.Digest) {
 // assignmentWritten takes in that the store has the assignment.
 func (s *state) assignmentWritten(a api.Assignment) {
 	n := s.nodes[a.Node]
+	n.give(a)
 	n.written, n.sequence, n.ours, n.doubtful = a, a.Sequence, true, false
 }
 
 // assignmentFailed takes in that the store has the assignment, or the one before it.
 func (s *state) assignmentFailed(a api.Assignment) {
 	n := s.nodes[a.Node]
+	n.give(a)
 	n.sequence, n.doubtful = a.Sequence, true
+}
+
+// give notes that the node may have learnt of the pods.
+func (n *node) give(a api.Assignment) {
+	for _, p := range a.Pods {
+		n.pods[p.UID].given = true
+	}
 }
 
 // routesWritten takes in that the store has the routes, as of a revision.
@@ -104,6 +113,18 @@ func (s *state) routesWritten(c routeChange, revision uint64) {
 	for _, key := range s.routes.settled(c, revision) {
 		if n, ok := s.nodes[key.node]; ok && n.pods[key.uid] != nil {
 			n.pods[key.uid].left = revision
+		}
+	}
+}
+
+// routesWhole takes in that nodes follow the routes as of a revision, which replaces what nobody knew.
+func (s *state) routesWhole(revision uint64) {
+	s.routes.revision, s.routes.partial = revision, false
+	for _, n := range s.nodes {
+		for _, p := range n.pods {
+			if p.left == unknownRevision {
+				p.left = revision
+			}
 		}
 	}
 }

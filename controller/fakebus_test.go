@@ -73,6 +73,7 @@ type fakeBus struct {
 	revision    uint64
 	complete    bool
 	blobs       map[api.Digest][]byte
+	blobTerms   map[api.Digest]api.Term // by which leader they were written
 	report      *api.Report
 	events      []api.Event
 	writes      []string            // all that was written, in order
@@ -82,6 +83,8 @@ type fakeBus struct {
 	lease       chan struct{}       // holds a token while nobody leads
 	depose      context.CancelFunc  // ends the present leader's rule
 	misdeeds    []string            // what no controller should do
+	left        map[podKey]uint64   // when pods left the routes
+	timedOut    map[api.Ref]bool    // pods whose drain the controller gave up
 }
 
 func newFakeBus() *fakeBus {
@@ -96,6 +99,8 @@ func (b *fakeBus) lose() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.term, b.revision, b.complete, b.report, b.events = 0, 0, false, nil, nil
+	b.blobTerms = map[api.Digest]api.Term{}
+	b.left, b.timedOut = map[podKey]uint64{}, map[api.Ref]bool{}
 	b.nodes, b.assignments, b.statuses = map[string]api.NodeInfo{}, map[string]api.Assignment{}, map[string]api.NodeStatus{}
 	b.acks, b.routes, b.blobs = map[string]api.Ack{}, map[api.Ref]api.Route{}, map[api.Digest][]byte{}
 }
@@ -159,7 +164,10 @@ func (b *fakeBus) State(context.Context) (State, error) {
 		b.faults["state"]--
 		return State{}, errors.New("fault injected into state")
 	}
-	s := State{RouteRevision: b.revision}
+	var s State
+	if b.complete {
+		s.RouteRevision = b.revision
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.nodes)) {
 		s.Nodes = append(s.Nodes, b.nodes[name])
 	}
@@ -246,10 +254,10 @@ func (b *fakeBus) PutBlob(_ context.Context, digest api.Digest, data []byte) err
 		if sum := sha256.Sum256(data); string(digest) != hex.EncodeToString(sum[:]) {
 			return fmt.Errorf("blob %s has other content", digest)
 		}
-		if _, ok := b.blobs[digest]; ok {
+		if b.blobTerms[digest] == b.term {
 			b.misdeeds = append(b.misdeeds, "blob written again: "+digest.Short())
 		}
-		b.blobs[digest] = data
+		b.blobs[digest], b.blobTerms[digest] = data, b.term
 		var t api.PodTemplate
 		if json.Unmarshal(data, &t) == nil && len(t.Spec.Containers) > 0 {
 			b.writes = append(b.writes, "blob "+t.Spec.Containers[0].Image)
@@ -274,14 +282,26 @@ func (b *fakeBus) PutAssignment(_ context.Context, a api.Assignment) error {
 }
 
 func (b *fakeBus) PutRoutes(_ context.Context, _ api.Term, changed []api.Route, deleted []api.Ref) (uint64, error) {
+	if len(changed)+len(deleted) == 0 {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.revision, nil
+	}
 	err := b.write("routes", "routes "+describeRoutes(routeChange{changed: changed, deleted: deleted}), func() error {
+		b.revision++
+		before := b.endpoints()
 		for _, r := range changed {
 			b.routes[r.Service] = r
 		}
 		for _, ref := range deleted {
 			delete(b.routes, ref)
 		}
-		b.revision++
+		after := b.endpoints()
+		for key := range before {
+			if !after[key] {
+				b.left[key] = b.revision
+			}
+		}
 		return nil
 	})
 	b.mu.Lock()
@@ -289,16 +309,54 @@ func (b *fakeBus) PutRoutes(_ context.Context, _ api.Term, changed []api.Route, 
 	return b.revision, err
 }
 
+// endpoints are the pods in the routes.
+func (b *fakeBus) endpoints() map[podKey]bool {
+	keys := map[podKey]bool{}
+	for _, r := range b.routes {
+		for _, key := range endpointKeys(r) {
+			keys[key] = true
+		}
+	}
+	return keys
+}
+
+// checkDrained holds that nothing ends while a machine that obeys may still send it connections, unless the controller
+// says that it waited long enough.
+func (b *fakeBus) checkDrained(p api.PodStatus, node string, machines []*machine) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := podKey{p.Placement.UID, node}
+	if b.timedOut[p.Placement.Pod] {
+		return
+	}
+	if b.endpoints()[key] {
+		b.misdeeds = append(b.misdeeds, describePod(p.Placement)+" ended while in the routes")
+	}
+	for _, m := range machines {
+		if !m.cut && !m.away && b.acks[m.info.Name].Revision < b.left[key] {
+			b.misdeeds = append(b.misdeeds, describePod(p.Placement)+" ended while in the routes of "+m.info.Name)
+		}
+	}
+}
+
 func (b *fakeBus) CompleteRoutes(context.Context, api.Term) error {
-	return b.write("complete", "", func() error { b.complete = true; return nil })
+	return b.write("complete", "complete the routes", func() error { b.complete = true; b.revision++; return nil })
 }
 
 func (b *fakeBus) PutReport(_ context.Context, r api.Report) error {
 	return b.write("report", "", func() error { b.report = &r; return nil })
 }
 
+// record keeps an event.
+func (b *fakeBus) record(e api.Event) {
+	b.events = append(b.events, e)
+	if e.Kind == "DrainTimedOut" {
+		b.timedOut[e.Ref] = true
+	}
+}
+
 func (b *fakeBus) PublishEvent(_ context.Context, e api.Event) error {
-	return b.write("event", "", func() error { b.events = append(b.events, e); return nil })
+	return b.write("event", "", func() error { b.record(e); return nil })
 }
 
 // describePod names a pod by owner, image, slot and incarnation.

@@ -101,8 +101,8 @@ func (f *follower) outcome(ctx context.Context, snapshot Snapshot) (outcome, err
 	}
 	var earlier []api.Object
 	if f.inForce != nil {
-		earlier = f.inForce.objects
-	} else if earlier, err = f.lastGood(ctx, snapshot); err != nil {
+		earlier, o.gaps = f.inForce.objects, f.inForce.gaps
+	} else if earlier, o.gaps, err = f.lastGood(ctx, snapshot); err != nil {
 		// What is not in the objects is left alone, since the commit is not whole: too little is known, and no harm done.
 		o.whole = false
 		o.problems = append(slices.Clip(o.problems), api.Problem{Message: "the last good version of what this commit breaks or lacks was not found: " + err.Error()})
@@ -117,26 +117,25 @@ func (f *follower) outcome(ctx context.Context, snapshot Snapshot) (outcome, err
 }
 
 // lastGood gathers from the ancestors of a snapshot the last good version of each object, back to the last commit that
-// evaluates and holds any. An error comes with what was found before it.
-func (f *follower) lastGood(ctx context.Context, snapshot Snapshot) ([]api.Object, error) {
-	var found []api.Object
+// evaluates and holds any. There are gaps if no such commit was found. An error comes with what was found before it.
+func (f *follower) lastGood(ctx context.Context, snapshot Snapshot) (found []api.Object, gaps bool, err error) {
 	for range maxParents {
 		parent, err := snapshot.Parent(ctx)
 		if err != nil {
-			return found, fmt.Errorf("the parent of commit %s: %w", snapshot.Revision().Short(), err)
+			return found, true, fmt.Errorf("the parent of commit %s: %w", snapshot.Revision().Short(), err)
 		}
 		if parent == nil {
 			break
 		}
 		result, err := f.compiler.Compile(ctx, parent.FS())
 		if err != nil {
-			return found, fmt.Errorf("commit %s: %w", parent.Revision().Short(), err)
+			return found, true, fmt.Errorf("commit %s: %w", parent.Revision().Short(), err)
 		}
 		found = fillIn(found, result.Objects)
 		if result.Complete && len(result.Objects) > 0 {
-			break
+			return found, false, nil
 		}
 		snapshot = parent
 	}
-	return found, nil
+	return found, true, nil
 }

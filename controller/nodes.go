@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -83,7 +82,7 @@ func (s *state) observeStatus(status api.NodeStatus, now time.Time) (changed boo
 	s.alive(n, now)
 	n.reported, n.status = true, status
 	n.term = max(n.term, status.Term)
-	n.mergePods(s.routes.revision)
+	n.mergePods(s.routes.left())
 	return true
 }
 
@@ -237,12 +236,12 @@ func (s *state) notYet(now time.Time) string {
 // newer reports whether the node has taken up a later assignment than the store holds: a store that was restored from
 // an older copy, or a node that obeyed a leader whose store is lost.
 func (n *node) newer() bool {
-	return cmp.Or(cmp.Compare(n.status.Term, n.written.Term), cmp.Compare(n.status.Sequence, n.written.Sequence)) > 0
+	return mark{n.status.Term, n.status.Sequence}.compare(mark{n.written.Term, n.written.Sequence}) > 0
 }
 
 // caughtUp reports whether the node has taken up the newest assignment written.
 func (n *node) caughtUp() bool {
-	return n.reported && cmp.Or(cmp.Compare(n.status.Term, n.written.Term), cmp.Compare(n.status.Sequence, n.written.Sequence)) >= 0
+	return n.reported && mark{n.status.Term, n.status.Sequence}.compare(mark{n.written.Term, n.written.Sequence}) >= 0
 }
 
 func nodeRef(name string) api.Ref { return api.Ref{Kind: "Node", Name: name} }

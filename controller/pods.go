@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type pod struct {
 	placement api.Placement
 	assigned  bool           // in its node's assignment, as wanted
+	given     bool           // it may have been in an assignment that the store held
 	adopted   bool           // assigned because its node reported it, and for no other reason
 	status    *api.PodStatus // nil: not in its node's newest status
 	stopping  *stop          // nil: it is not being stopped
@@ -64,20 +66,22 @@ func (n *node) mergePods(revision uint64) {
 		uid := status.Placement.UID
 		p, ok := n.pods[uid]
 		if !ok {
-			p = &pod{placement: status.Placement, left: revision}
+			p = &pod{placement: status.Placement, given: true, left: revision}
 			p.placement.Node = n.name
 			n.pods[uid] = p
 		}
 		p.status = &status
 	}
-	if !n.caughtUp() {
-		return
-	}
-	for uid, p := range n.pods {
-		if !p.assigned && p.status == nil {
-			delete(n.pods, uid) // it has ended
-		}
-	}
+}
+
+// forget drops the pods that have ended, or were never given to the node. It reports whether there were any.
+func (n *node) forget() bool {
+	before := len(n.pods)
+	ended := n.caughtUp() && !n.doubtful
+	maps.DeleteFunc(n.pods, func(_ string, p *pod) bool {
+		return !p.assigned && p.status == nil && (ended || !p.given)
+	})
+	return len(n.pods) < before
 }
 
 // adopt settles what each node was given. Where the store has no assignment, or an older one than the node has taken up,

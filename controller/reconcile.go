@@ -16,7 +16,12 @@ func (s *state) reconcile(now time.Time) effects {
 		s.waiting = s.notYet(now)
 	}
 	if s.desired.known && s.waiting == "" {
-		s.plan(now)
+		s.adopt()
+		// A pod that ends before its node ever learnt of it makes way for others at once.
+		for again := true; again; {
+			s.plan(now)
+			again = s.forget()
+		}
 		s.planned = true
 	}
 	return s.effects()
@@ -24,7 +29,7 @@ func (s *state) reconcile(now time.Time) effects {
 
 // plan decides what each node runs and which routes there are.
 func (s *state) plan(now time.Time) {
-	s.adopt()
+	s.forget()
 	pods := s.sortedPods()
 	kept := s.unique(pods, now)
 	for _, p := range pods {
@@ -44,6 +49,14 @@ func (s *state) plan(now time.Time) {
 	if s.desired.whole {
 		s.deployed = s.desired.head
 	}
+}
+
+// forget drops the pods that are over. It reports whether there were any.
+func (s *state) forget() (some bool) {
+	for _, n := range s.nodes {
+		some = n.forget() || some
+	}
+	return some
 }
 
 // input is what the plan depends on.

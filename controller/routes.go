@@ -2,6 +2,7 @@ package controller
 
 import (
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,14 +21,27 @@ type routeBook struct {
 	wanted   map[api.Ref]api.Route
 	revision uint64
 	complete bool // this leader has said that the bucket holds every route
+	// partial is a bucket that was found without all its routes: what it lacks, nodes may still have.
+	partial bool
 }
 
+// unknownRevision is later than every revision: it stands for the one at which a pod left routes that nobody knows.
+const unknownRevision = math.MaxUint64
+
 func newRouteBook(routes []api.Route, revision uint64) routeBook {
-	b := routeBook{written: map[api.Ref]api.Route{}, doubtful: map[api.Ref]bool{}, revision: revision}
+	b := routeBook{written: map[api.Ref]api.Route{}, doubtful: map[api.Ref]bool{}, revision: revision, partial: revision == 0}
 	for _, r := range routes {
 		b.written[r.Service] = r
 	}
 	return b
+}
+
+// left is the revision by which a pod that the controller has only just heard of has left the routes, if it is in none.
+func (b *routeBook) left() uint64 {
+	if b.partial {
+		return unknownRevision
+	}
+	return b.revision
 }
 
 // list gives the routes in force, by service: those last planned, or else those that were found.
@@ -58,8 +72,9 @@ func without(r api.Route, leaving func(podKey) bool) api.Route {
 	return r
 }
 
-// change gives what must be written and deleted, ordered by service.
-func (b *routeBook) change() routeChange {
+// change gives what must be written and deleted, ordered by service. Where the objects have gaps, a partial table is not
+// completed: nodes keep the routes that they have.
+func (b *routeBook) change(gaps bool) routeChange {
 	var c routeChange
 	if b.wanted == nil {
 		return c
@@ -74,7 +89,7 @@ func (b *routeBook) change() routeChange {
 			c.deleted = append(c.deleted, ref)
 		}
 	}
-	c.complete = !b.complete
+	c.complete = !b.complete && (!gaps || !b.partial)
 	return c
 }
 

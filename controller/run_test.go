@@ -222,6 +222,23 @@ func TestLostStore(t *testing.T) {
 	})
 }
 
+// TestStoreLostUnderLeader: the bus comes back empty, and the lease goes on.
+func TestStoreLostUnderLeader(t *testing.T) {
+	inCluster(t, 3, func(c *cluster) {
+		c.start()
+		c.settle()
+		c.commit("c1", webV1, "service web")
+		before, store := c.runs(), c.bus.String()
+		c.bus.lose()
+		c.wait(2 * auditPeriod)
+		c.expect("runs", c.runs(), before)
+		c.expect("starts", c.starts(), 3)
+		c.expect("store", c.bus.String(), store)
+		c.commit("c2", webV2, "service web")
+		c.expect("images", c.images(), "v2")
+	})
+}
+
 // TestLostLease: a leader that was deposed campaigns again.
 func TestLostLease(t *testing.T) {
 	inCluster(t, 2, func(c *cluster) {

@@ -19,7 +19,7 @@ import (
 // TestScenarios runs the core, a fake store and fake machines by hand, one step at a time:
 //
 //	machines NAME...            they join, and report what they run
-//	commit NAME [whole=false]   objects in the fake language; "error" lines make it incomplete
+//	commit NAME [orphan]        objects in the fake language; "error" lines make it incomplete; an orphan has no history
 //	reconcile [fail=KIND]       one pass: what it writes, and what it tells
 //	obey [NAME...]              machines take up what they are assigned, report it, and acknowledge the routes
 //	rejoin NAME...              machines tell a bus that forgot them who they are and what they run
@@ -33,7 +33,7 @@ import (
 //	show                        what the store holds and the machines run
 //	report                      what the controller says of the whole
 func TestScenarios(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/reconcile", func(t *testing.T, path string) {
 		w := newScene(t)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			out, err := w.run(d)
@@ -89,12 +89,13 @@ func (w *scene) run(d *datadriven.TestData) (string, error) {
 	switch d.Cmd {
 	case "machines":
 		for _, a := range d.CmdArgs {
-			m := newMachine(w.bus, a.Key)
-			w.machines[a.Key] = m
-			m.join(w.now)
+			w.add(a.Key)
 		}
 		w.watch()
 	case "commit":
+		if d.HasArg("orphan") {
+			w.source.head = nil
+		}
 		w.source.commit(d.CmdArgs[0].Key, strings.Split(d.Input, "\n")...)
 		return w.deliver()
 	case "fail-repository":
@@ -127,7 +128,7 @@ func (w *scene) run(d *datadriven.TestData) (string, error) {
 		case "deaf", "hearing":
 			m.deaf = d.CmdArgs[1].Key == "deaf"
 		case "cut", "healed":
-			m.cut = d.CmdArgs[1].Key == "cut"
+			m.cut, m.away = d.CmdArgs[1].Key == "cut", true
 		}
 	case "advance":
 		return "", w.advance(d.CmdArgs[0].Key)
@@ -144,6 +145,16 @@ func (w *scene) run(d *datadriven.TestData) (string, error) {
 		return "", fmt.Errorf("no such command: %s", d.Cmd)
 	}
 	return "", nil
+}
+
+// add has a new machine join.
+func (w *scene) add(name string) {
+	m := newMachine(w.bus, name)
+	w.machines[name] = m
+	for _, other := range w.machines {
+		other.peers = slices.Collect(maps.Values(w.machines))
+	}
+	m.join(w.now)
 }
 
 // each calls fn for the machines named, or for all, unless they are cut off.
@@ -240,6 +251,7 @@ func (w *scene) reconcile() (string, error) {
 		fmt.Fprintln(&out, line)
 	}
 	for _, ev := range e.events {
+		w.bus.record(ev)
 		fmt.Fprintln(&out, w.readable(fmt.Sprintf("%s %s: %s", ev.Kind, ev.Ref.Name, ev.Reason)))
 	}
 	if failure != nil {

@@ -66,7 +66,7 @@ func newState(l limits, term api.Term, found State, now time.Time) *state {
 		n.known, n.written = true, a
 		n.sequence = a.Sequence
 		for _, p := range a.Pods {
-			n.pods[p.UID] = &pod{placement: p, assigned: true, left: found.RouteRevision}
+			n.pods[p.UID] = &pod{placement: p, assigned: true, given: true, left: s.routes.left()}
 		}
 	}
 	s.observeNodes(found.Nodes, now)

@@ -53,5 +53,14 @@ func (l *leader) writeRoutes(ctx context.Context, c routeChange) error {
 		}
 		l.state.routes.complete = true
 	}
+	if !l.state.routes.partial || !l.state.routes.complete {
+		return nil
+	}
+	// Nodes follow the whole table from now on; a change of nothing tells as of which revision.
+	revision, err := l.config.Bus.PutRoutes(ctx, l.state.term, nil, nil)
+	if err != nil {
+		return fmt.Errorf("revision of the routes: %w", err)
+	}
+	l.state.routesWhole(revision)
 	return nil
 }
