@@ -68,25 +68,28 @@ func (r *rollout) classify() {
 // compareWorth orders pods by how much the workload would miss them, the best first. A higher slot was filled later, so
 // that between equals the older pod stays.
 func (r *rollout) compareWorth(a, b *Pod) int {
-	return cmp.Or(
-		-compareBool(r.available(a), r.available(b)),
-		-compareBool(a.Ready, b.Ready),
-		-compareBool(a.Phase == api.PodRunning, b.Phase == api.PodRunning),
-		-compareBool(a.Node != "", b.Node != ""),
-		cmp.Compare(a.Slot, b.Slot),
-		cmp.Compare(a.Incarnation, b.Incarnation),
-		comparePods(a, b),
-	)
+	if c := r.worth(b) - r.worth(a); c != 0 {
+		return c
+	}
+	if c := cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Incarnation, b.Incarnation)); c != 0 {
+		return c
+	}
+	return comparePods(a, b)
 }
 
-func compareBool(a, b bool) int {
+// worth grows with how far the pod has come: available, ready, running, placed.
+func (r *rollout) worth(pod *Pod) int {
 	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
+	case r.available(pod):
+		return 4
+	case pod.Ready:
+		return 3
+	case pod.Phase == api.PodRunning:
+		return 2
+	case pod.Node != "":
+		return 1
 	}
-	return 1
+	return 0
 }
 
 func isStopping(pod *Pod) bool { return pod.Stopping || pod.Phase == api.PodStopping }

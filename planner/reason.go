@@ -96,9 +96,9 @@ func changedConfigs(from, to map[string]api.Digest) []string {
 // creationReason says why a pod is made in a slot, of which last was the newest until now.
 func (r *rollout) creationReason(last *Pod) string {
 	switch running := r.status.Updated + r.status.Outdated; {
-	case last != nil && r.stopped[last] && last.Lost:
+	case last != nil && last.Lost:
 		return fmt.Sprintf("replaces %s, lost with node %s", last.Pod.Name, last.Node)
-	case last != nil && r.stopped[last] && isEnded(last):
+	case last != nil && isEnded(last):
 		return fmt.Sprintf("replaces %s, which %s", last.Pod.Name, ending(last))
 	case r.held == "" && r.status.Completed.IsZero() && r.status.Cause != "":
 		return r.status.Cause

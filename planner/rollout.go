@@ -46,6 +46,7 @@ func (p *pass) newRollout(w workload, r rollout) *rollout {
 	r.previous = p.previous[w.Ref]
 	if w.err != nil { // nothing is wanted but what was before
 		r.held, r.blocked = w.err.Error(), true
+		p.problem(w.Ref, w.Source, "spec", w.err.Error())
 		r.template = Template{}
 		if r.previous != nil {
 			r.template.Digest = r.previous.Template
@@ -137,17 +138,16 @@ func (r *rollout) fill(n int, template Template) {
 
 // hold keeps the number of pods and changes none to another template: it replaces what is gone, and scales.
 func (r *rollout) hold() {
-	live := r.live
-	template, known := r.heldTemplate()
 	limit := r.replicas
-	if slices.ContainsFunc(live, func(pod *Pod) bool { return pod.Template != live[0].Template }) {
+	best := r.live[:min(len(r.live), r.replicas+r.surge)]
+	if slices.ContainsFunc(best, func(pod *Pod) bool { return pod.Template != best[0].Template }) {
 		limit += r.surge // it was held half-way, where more are allowed
 	}
-	if excess := len(live) - limit; excess > 0 {
-		r.stopSurplus(live[limit:], r.surplusReason())
+	if len(r.live) > limit {
+		r.stopSurplus(r.live[limit:], r.surplusReason())
 	}
-	if known {
-		r.fill(r.replicas-len(live), template)
+	if template, known := r.heldTemplate(); known {
+		r.fill(r.replicas-len(r.live), template)
 	}
 }
 
@@ -164,12 +164,18 @@ func (r *rollout) heldTemplate() (Template, bool) {
 		}
 		counts[pod.Template] = c
 	}
+	wanted := func(digest api.Digest) int {
+		if digest == r.template.Digest {
+			return 1
+		}
+		return 0
+	}
 	var most api.Digest
 	for digest, c := range counts {
 		if most == "" || cmp.Or(
 			cmp.Compare(c.live, counts[most].live),
 			cmp.Compare(c.all, counts[most].all),
-			compareBool(digest == r.template.Digest, most == r.template.Digest),
+			cmp.Compare(wanted(digest), wanted(most)),
 			cmp.Compare(digest, most),
 		) > 0 {
 			most = digest

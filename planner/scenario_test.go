@@ -21,6 +21,7 @@ import (
 //	settle                       plans and carries out until nothing is left to do at this time, all pods getting ready
 //	advance D                    lets time pass
 //	pods, routes                 print what there is
+//	forget                       the control plane loses all that Git and the nodes do not know
 //	rehearse                     prints all that would be done, on an ideal fleet
 //
 // Run with -rewrite to write the results down.
@@ -63,6 +64,9 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		return w.printPods(), nil
 	case "routes":
 		return printRoutes(Compute(w.Input)), nil
+	case "forget":
+		w.Routes, w.Rollouts, w.Templates = nil, nil, nil
+		return "", nil
 	case "rehearse":
 		return w.rehearse()
 	}

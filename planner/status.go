@@ -83,12 +83,12 @@ func (r *rollout) state() (api.RolloutState, string) {
 		return api.RolloutStalled, "the pod " + ending(kept[0]) + ", and its restart policy is to leave it so: change it in a commit"
 	}
 	switch {
+	case r.blocked: // whatever runs: only a commit helps
+		return api.RolloutStalled, r.held
 	case r.complete() && r.replicas == 0:
 		return api.RolloutComplete, "no pods are wanted"
 	case r.complete():
 		return api.RolloutComplete, fmt.Sprintf("%d of %d pods available", r.status.Available, r.replicas)
-	case r.blocked:
-		return api.RolloutStalled, r.held
 	case r.held != "":
 		return api.RolloutProgressing, r.held + ": " + r.progress()
 	case r.deadline == 0:
