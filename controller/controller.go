@@ -174,6 +174,7 @@ func (l *leader) pass(ctx context.Context, now time.Time) error {
 			return err
 		}
 		l.state.term = l.lease.Term()
+		l.log.Info("the term is raised above one that was obeyed before", "term", l.state.term, "above", above)
 	}
 	e := l.state.reconcile(now)
 	err := l.write(ctx, e)
