@@ -146,6 +146,16 @@ type Volumes interface {
 	Pods(ctx context.Context) ([]string, error)
 }
 
+// Logs reads and bounds the files that containers' output is appended to.
+type Logs interface {
+	// Read copies what the options choose of the log of one run of a container to w. With Follow it goes on with what
+	// is appended, until ended is closed and all is copied, or ctx is done. began is when the container started, zero
+	// if that is not known: lines carry no time, so that it bounds what Since can choose.
+	Read(ctx context.Context, path string, began time.Time, options api.LogOptions, ended <-chan struct{}, w io.Writer) error
+	// Trim gives back the disk space of all but about the last keep bytes. The writer need not know.
+	Trim(path string, keep int64) error
+}
+
 // Bus is the node's side of the bus. Its watches deliver levels: the newest whole set, again after every reconnection.
 type Bus interface {
 	PutNode(ctx context.Context, info api.NodeInfo) error

@@ -208,9 +208,16 @@ func (s *suite) watch() *watcher {
 	return w
 }
 
-// saw reports whether an ID, or the request to look at all, has come.
+// saw reports whether the end of a container was told.
 func (w *watcher) saw(id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.seen[id] > 0
+}
+
+// sawAny reports whether anything was told.
+func (w *watcher) sawAny() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.seen) > 0
 }

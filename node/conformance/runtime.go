@@ -389,6 +389,6 @@ func (s *suite) ready(w *watcher, sandbox node.Sandbox) {
 		if err := s.Runtime.Remove(s.context(), id); err != nil {
 			s.Fatal(err)
 		}
-		return w.saw(id) || w.saw("")
+		return w.sawAny()
 	})
 }

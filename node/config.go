@@ -1,0 +1,109 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// Config is what an agent needs. Cleanup needs only Info.Name, Dir, Runtime, Network and Volumes.
+type Config struct {
+	// Info is what the node says of itself when it joins.
+	Info api.NodeInfo
+	// Dir keeps the node's inventory on disk: the assignment it obeys, what its pods are made from, their logs. It is an
+	// absolute path, used by one agent at a time.
+	Dir string
+
+	Bus     Bus
+	Runtime Runtime
+	Network Network
+	Router  Router
+	Images  Images
+	Prober  Prober
+	Volumes Volumes
+	Logs    Logs
+
+	// Heartbeat is how often the node renews its lease; default 1 s.
+	Heartbeat time.Duration
+	// MaxParallel is how many containers are made and started at the same time; default 4. More than the runtime can do
+	// at once only makes each of them slower.
+	MaxParallel int
+	// LogLimit is how much is kept of the log of each run of a container, in bytes; default 10 MiB.
+	LogLimit int64
+
+	// HostIP is the node's address, as pods see it by status.hostIP.
+	HostIP string
+	// Nameserver is the address of the name server that pods use. Without one they use the machine's.
+	Nameserver string
+	// Domain ends the names of services, such as cluster.local.
+	Domain string
+
+	// Logger is told what the agent does; default none.
+	Logger *slog.Logger
+}
+
+const (
+	defaultHeartbeat   = time.Second
+	defaultMaxParallel = 4
+	defaultLogLimit    = 10 << 20
+)
+
+// withDefaults checks what every use of an agent needs.
+func (c Config) withDefaults() (Config, error) {
+	var wrong []error
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			wrong = append(wrong, fmt.Errorf("node: "+format, args...))
+		}
+	}
+	refuse(c.Info.Name == "", "Info.Name is empty: a node needs a name")
+	refuse(!filepath.IsAbs(c.Dir), "Dir %q is not an absolute path", c.Dir)
+	refuse(c.Runtime == nil, "Runtime is missing")
+	refuse(c.Network == nil, "Network is missing")
+	refuse(c.Volumes == nil, "Volumes is missing")
+	refuse(c.Heartbeat < 0, "Heartbeat %v is negative", c.Heartbeat)
+	refuse(c.MaxParallel < 0, "MaxParallel %d is negative", c.MaxParallel)
+	refuse(c.LogLimit < 0, "LogLimit %d is negative", c.LogLimit)
+	refuse(strings.ContainsAny(c.Nameserver+c.Domain, " \n"), "Nameserver %q and Domain %q: neither may hold white space", c.Nameserver, c.Domain)
+	if c.Heartbeat == 0 {
+		c.Heartbeat = defaultHeartbeat
+	}
+	if c.MaxParallel == 0 {
+		c.MaxParallel = defaultMaxParallel
+	}
+	if c.LogLimit == 0 {
+		c.LogLimit = defaultLogLimit
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, errors.Join(wrong...)
+}
+
+// complete checks what Run needs beyond that.
+func (c Config) complete() error {
+	var missing []string
+	for _, part := range []struct {
+		name string
+		gone bool
+	}{
+		{"Bus", c.Bus == nil},
+		{"Router", c.Router == nil},
+		{"Images", c.Images == nil},
+		{"Prober", c.Prober == nil},
+		{"Logs", c.Logs == nil},
+	} {
+		if part.gone {
+			missing = append(missing, part.name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("node: to run, an agent also needs %s", strings.Join(missing, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// A disk is the node's inventory on disk. With it the daemon restarts without the bus:
+//
+//	assignment.json       the newest assignment that the node obeys
+//	routes.json           the routes that the kernel was given last
+//	peers.json            the other nodes
+//	blobs/DIGEST          templates and config maps that pods here use
+//	pods/UID/pod.json     what the node knows of a pod
+//	pods/UID/etc/         the pod's hosts, hostname and resolv.conf
+//	pods/UID/logs/NAME/N  the log of run N of a container
+//
+// A file is replaced as a whole or not at all. One that cannot be read back is reported and taken for absent: the node
+// then knows less, and deletes less.
+type disk struct{ dir string }
+
+const (
+	assignmentFile = "assignment.json"
+	routesFile     = "routes.json"
+	peersFile      = "peers.json"
+	lockFile       = "lock"
+)
+
+// A record is what the node keeps of a pod.
+type record struct {
+	Placement api.Placement `json:"placement"`
+	// Stopping is when the pod was told to end; zero until then. It is never taken back.
+	Stopping time.Time `json:"stopping,omitzero"`
+	// IP is the pod's address, once it has one.
+	IP string `json:"ip,omitempty"`
+	// Ready maps the names of containers that passed their readiness probe to the ID of the run that did, so that a
+	// restart of the daemon takes no pod out of the routes.
+	Ready      map[string]string `json:"ready,omitempty"`
+	ReadySince time.Time         `json:"readySince,omitzero"`
+	// Started is when the last of the pod's containers had first started.
+	Started time.Time `json:"started,omitzero"`
+	// Ends holds, by container, how it ended last.
+	Ends map[string]end `json:"ends,omitempty"`
+}
+
+// An end of a container counts once, however often the daemon restarts after it.
+type end struct {
+	ID       string `json:"id"`
+	Failures int    `json:"failures"` // ends in a row after short runs, this one included
+}
+
+// lock keeps a second agent away until unlock, or until the process ends however it does.
+func (d disk) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(d.dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("node: another daemon works with %s: stop it, or give this one a directory of its own: %w", d.dir, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// durably says whether a write waits for the disk itself: what it loses in a crash of the machine otherwise.
+type durably bool
+
+// write replaces a file with the JSON of value.
+func (d disk) write(name string, value any, sync durably) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return d.writeData(name, data, sync)
+}
+
+func (d disk) writeData(name string, data []byte, sync durably) error {
+	path := filepath.Join(d.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && bool(sync) {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	}
+	if !sync {
+		return nil
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// read fills value from a file; fs.ErrNotExist when it is not there.
+func (d disk) read(name string, value any) error {
+	data, err := os.ReadFile(filepath.Join(d.dir, name))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, value); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(d.dir, name), err)
+	}
+	return nil
+}
+
+func (d disk) blob(digest api.Digest) ([]byte, error) {
+	return os.ReadFile(filepath.Join(d.dir, "blobs", string(digest)))
+}
+
+func (d disk) saveBlob(digest api.Digest, data []byte) error {
+	return d.writeData(filepath.Join("blobs", string(digest)), data, false)
+}
+
+// keepBlobs deletes all blobs but those wanted.
+func (d disk) keepBlobs(wanted map[api.Digest]bool) error {
+	entries, err := os.ReadDir(filepath.Join(d.dir, "blobs"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var failed []error
+	for _, e := range entries {
+		if !wanted[api.Digest(e.Name())] {
+			failed = append(failed, os.Remove(filepath.Join(d.dir, "blobs", e.Name())))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// podDir is where a pod's files are.
+func (d disk) podDir(uid string) string { return filepath.Join(d.dir, "pods", uid) }
+
+func (d disk) saveRecord(r record) error {
+	return d.write(filepath.Join("pods", r.Placement.UID, "pod.json"), r, false)
+}
+
+// records reads what is kept of every pod. A pod whose record cannot be read has a nil one, and its error is joined to
+// the others.
+func (d disk) records() (map[string]*record, error) {
+	entries, err := os.ReadDir(filepath.Join(d.dir, "pods"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	all := map[string]*record{}
+	var failed []error
+	for _, e := range entries {
+		var r record
+		err := d.read(filepath.Join("pods", e.Name(), "pod.json"), &r)
+		if err == nil && r.Placement.UID != e.Name() {
+			err = fmt.Errorf("%s: it is of pod %q", filepath.Join(d.podDir(e.Name()), "pod.json"), r.Placement.UID)
+		}
+		if err != nil {
+			all[e.Name()] = nil
+			if !errors.Is(err, fs.ErrNotExist) {
+				failed = append(failed, err)
+			}
+			continue
+		}
+		all[e.Name()] = &r
+	}
+	return all, errors.Join(failed...)
+}
+
+func (d disk) removePod(uid string) error { return os.RemoveAll(d.podDir(uid)) }
+
+// logPath is where a run of a container writes its output.
+func (d disk) logPath(uid, container string, attempt int) string {
+	return filepath.Join(d.podDir(uid), "logs", container, fmt.Sprint(attempt))
+}
+
+// removeOldLogs deletes the logs of all runs but the current one and the one before it.
+func (d disk) removeOldLogs(uid, container string, attempt int) error {
+	dir := filepath.Dir(d.logPath(uid, container, attempt))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && n < attempt-1 {
+			failed = append(failed, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// validName says whether a UID or digest can be the name of a file: they come from elsewhere.
+func validName(name string) bool {
+	return name != "" && len(name) <= 255 && name[0] != '.' && filepath.IsLocal(name) && filepath.Base(name) == name
+}

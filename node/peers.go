@@ -1,0 +1,77 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// peerGrace is how long a node that is not listed any more keeps its routes: when the bus has lost its store, the nodes
+// come back to the list one by one.
+const peerGrace = 10 * time.Minute
+
+// peers keeps the routes to the other nodes.
+type peers struct {
+	agent  *Agent
+	listed *latest[[]api.NodeInfo]
+	known  map[string]peer // by name
+}
+
+// A peer is another node.
+type peer struct {
+	Info api.NodeInfo `json:"info"`
+	Seen time.Time    `json:"seen"` // when it was last listed
+}
+
+func newPeers(a *Agent) *peers {
+	return &peers{agent: a, listed: newLatest[[]api.NodeInfo](), known: map[string]peer{}}
+}
+
+// run follows the list of nodes until ctx is done.
+func (p *peers) run(ctx context.Context) {
+	a := p.agent
+	if err := a.disk.read(peersFile, &p.known); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Error("the nodes on disk cannot be read: they are known again when the bus lists them", "error", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.watch(ctx, "the nodes", func(ctx context.Context) error { return a.config.Bus.WatchNodes(ctx, p.listed.put) })
+	}()
+	p.listed.each(ctx, p.apply, a.failed("route the other nodes' pods"))
+	<-done
+}
+
+// apply routes the nodes that are listed, and those that were until lately.
+func (p *peers) apply(ctx context.Context, nodes []api.NodeInfo) error {
+	p.merge(nodes, time.Now())
+	infos := make([]api.NodeInfo, 0, len(p.known))
+	for _, name := range slices.Sorted(maps.Keys(p.known)) {
+		infos = append(infos, p.known[name].Info)
+	}
+	if err := p.agent.config.Network.SetPeers(ctx, infos); err != nil {
+		return err
+	}
+	return p.agent.disk.write(peersFile, p.known, false)
+}
+
+// merge takes in a list. A node that is not in it stays for its grace, unless a listed one has its range.
+func (p *peers) merge(nodes []api.NodeInfo, now time.Time) {
+	ranges := map[string]bool{p.agent.config.Info.PodCIDR: true}
+	for _, n := range nodes {
+		ranges[n.PodCIDR] = true
+	}
+	maps.DeleteFunc(p.known, func(_ string, known peer) bool {
+		return ranges[known.Info.PodCIDR] || now.Sub(known.Seen) >= peerGrace
+	})
+	for _, n := range nodes {
+		if n.Name != p.agent.config.Info.Name {
+			p.known[n.Name] = peer{n, now}
+		}
+	}
+}

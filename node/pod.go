@@ -1,0 +1,270 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// A pod is the life of one pod on this machine. One goroutine moves it, a step at a time: it takes in what others left
+// in its inbox, says how the pod is, does the first step that is due, and waits when none is.
+type pod struct {
+	uid  string
+	host *Agent
+	log  *slog.Logger
+	wake signal
+
+	// halt ends what brings the pod up, once it is told to end.
+	halt   context.Context
+	doHalt context.CancelFunc
+
+	mu     sync.Mutex
+	inbox  inbox
+	status api.PodStatus   // as last computed
+	blobs  []api.Digest    // content that the pod uses; nil while that is not known
+	runs   map[string]*run // the newest run of each container
+
+	// What follows belongs to the pod's goroutine.
+
+	record     record
+	dirty      bool // record differs from the disk
+	commit     string
+	template   *api.PodTemplate
+	configs    map[string]api.ConfigData
+	sandbox    *Sandbox
+	mounts     map[string]string // paths of volumes by name
+	containers []*container      // in the order of the spec; nil until the template is known
+	known      map[string]Container
+	changed    uint64 // the number of the newest look that had begun when the pod last made, started or removed a container
+	failures   map[failing]*failure
+	told       map[string]bool // containers that were told to end, by ID
+	empty      bool            // no container of it is left
+	unmounted  bool
+	detached   bool
+	gone       bool
+	probing    sync.WaitGroup
+	slot       chan struct{} // held while a container is made and started
+}
+
+// An inbox is what others leave for the pod's goroutine to take in.
+type inbox struct {
+	placement *api.Placement
+	stop      string // why the pod is to end; empty: it is not
+	commit    string // that says so
+	seen      *listing
+	probes    []probeResult
+	again     bool // the bus is there again
+}
+
+// trouble is why a pod or container makes no progress.
+type trouble struct{ reason, message string }
+
+func (a *Agent) newPod(r record) *pod {
+	p := &pod{
+		uid: r.Placement.UID, host: a, wake: newSignal(), record: r, commit: r.Placement.Commit,
+		log:   a.log.With("pod", r.Placement.Pod.String(), "uid", r.Placement.UID),
+		known: map[string]Container{}, runs: map[string]*run{}, told: map[string]bool{}, failures: map[failing]*failure{}, dirty: true,
+	}
+	p.halt, p.doHalt = context.WithCancel(context.Background())
+	if !r.Stopping.IsZero() {
+		p.doHalt()
+	}
+	return p
+}
+
+// run moves the pod until it is gone or ctx is done.
+func (p *pod) run(ctx context.Context) {
+	defer p.doHalt()
+	defer p.release()
+	ctx, cancel := context.WithCancel(ctx)
+	defer p.probing.Wait()
+	defer cancel()
+	defer p.endRuns()
+	for ctx.Err() == nil {
+		now := time.Now()
+		p.absorb(now)
+		p.supervise(ctx)
+		p.publish()
+		if p.gone {
+			return
+		}
+		p.keep()
+		action, due := p.next(now)
+		if !due {
+			p.release()
+			p.rest(ctx, now)
+			continue
+		}
+		if p.acquire(ctx, action) {
+			p.do(ctx, action)
+		}
+	}
+}
+
+// do carries out one action, and remembers how it failed.
+func (p *pod) do(ctx context.Context, a action) {
+	err := a.step.do(p, ctx, a.target)
+	switch {
+	case err == nil:
+		p.succeeded(a)
+	case ctx.Err() != nil:
+	case p.halt.Err() != nil && p.record.Stopping.IsZero():
+		// It was cut off because the pod is to end.
+	default:
+		p.fail(a.step.name, a.step.reason, a.target, err)
+	}
+}
+
+// rest waits until there is something to take in, or until time alone makes a step due.
+func (p *pod) rest(ctx context.Context, now time.Time) {
+	var alarm <-chan time.Time
+	if at := p.alarm(now); !at.IsZero() {
+		timer := time.NewTimer(at.Sub(now))
+		defer timer.Stop()
+		alarm = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-p.wake:
+	case <-alarm:
+	}
+}
+
+// acquire takes the slot that the action needs, and gives back one that it does not. It reports false if something came
+// in first that may make another action due.
+func (p *pod) acquire(ctx context.Context, a action) bool {
+	slots := a.step.slots(p.host)
+	if p.slot == slots {
+		return true
+	}
+	p.release()
+	if slots == nil {
+		return true
+	}
+	select {
+	case slots <- struct{}{}:
+		p.slot = slots
+		return true
+	case <-p.wake:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (p *pod) release() {
+	if p.slot != nil {
+		<-p.slot
+		p.slot = nil
+	}
+}
+
+// deliver leaves something in the inbox.
+func (p *pod) deliver(leave func(*inbox)) {
+	p.mu.Lock()
+	leave(&p.inbox)
+	if p.inbox.stop != "" {
+		p.doHalt()
+	}
+	p.mu.Unlock()
+	p.wake.set()
+}
+
+// stop tells the pod to end, for good.
+func (p *pod) stop(reason, commit string) {
+	p.deliver(func(in *inbox) {
+		if in.stop == "" {
+			in.stop, in.commit = reason, commit
+		}
+	})
+}
+
+// absorb takes in the inbox.
+func (p *pod) absorb(now time.Time) {
+	p.mu.Lock()
+	in := p.inbox
+	p.inbox = inbox{stop: in.stop, commit: in.commit}
+	p.mu.Unlock()
+	if in.placement != nil {
+		p.record.Placement, p.commit, p.dirty = *in.placement, in.placement.Commit, true
+	}
+	if f := p.failures[failing{step: stepFetch}]; f != nil && in.again {
+		f.until = time.Time{}
+	}
+	if in.seen != nil {
+		p.see(*in.seen)
+	}
+	for _, r := range in.probes {
+		p.probed(r)
+	}
+	if in.stop != "" && p.record.Stopping.IsZero() {
+		p.beginStop(now, in.stop, in.commit)
+	}
+	for _, c := range p.containers {
+		p.settle(c, now)
+	}
+}
+
+// see compares what a look saw with what the pod knows. A look that began before the pod's last own change may show an
+// older state: from it only the states of containers that both know are taken, and only forwards.
+func (p *pod) see(seen listing) {
+	current := seen.number > p.changed
+	listed := map[string]bool{}
+	for _, c := range seen.containers {
+		if c.PodUID != p.uid {
+			continue
+		}
+		listed[c.ID] = true
+		have, known := p.known[c.ID]
+		if !known && current {
+			p.empty = false
+		}
+		if known && c.State.rank() >= have.State.rank() || !known && current {
+			p.known[c.ID] = c
+		}
+	}
+	for id, c := range p.known {
+		if current && !listed[id] && c.State != ContainerExited {
+			// Somebody took it away. What is left of it is that it has ended.
+			c.State, c.PID, c.ExitCode, c.Finished = ContainerExited, 0, exitUnknown, time.Now()
+			p.known[id] = c
+		}
+	}
+	p.adopt()
+}
+
+// exitUnknown is the exit code of a container that vanished, as Kubernetes gives it.
+const exitUnknown = 137
+
+// rank orders the states of a container: none goes back.
+func (s ContainerState) rank() int {
+	return slices.Index([]ContainerState{ContainerCreated, ContainerRunning, ContainerExited}, s)
+}
+
+// publish says how the pod is, if that is news.
+func (p *pod) publish() {
+	status := p.describe()
+	p.mu.Lock()
+	news := !equalStatus(p.status, status)
+	p.status = status
+	p.mu.Unlock()
+	if news {
+		p.host.status.set()
+	}
+}
+
+// keep writes the record, if it changed. That it cannot be written is no reason to stop: the node knows less after a
+// restart.
+func (p *pod) keep() {
+	if !p.dirty || p.record.Placement.UID == "" {
+		return
+	}
+	if err := p.host.disk.saveRecord(p.record); err != nil {
+		p.log.Error("the pod's record cannot be written", "error", err)
+		return
+	}
+	p.dirty = false
+}
