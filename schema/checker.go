@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -19,6 +20,9 @@ type checker struct {
 	out      []byte
 	problems []api.Problem
 	notes    []note
+	// unsound reports that the JSON is not what the author meant: something is missing or malformed, rather than
+	// merely refused.
+	unsound bool
 }
 
 // A note is a use of a field that has no effect, or of a kind that is not headway's. Notes of one key are told once.
@@ -28,6 +32,11 @@ type note struct {
 }
 
 func (c *checker) problem(pos api.Position, format string, args ...any) {
+	c.unsound = true
+	c.refuse(pos, format, args...)
+}
+
+func (c *checker) refuse(pos api.Position, format string, args ...any) {
 	c.problems = append(c.problems, api.Problem{Source: pos, Ref: c.ref, Field: fieldPath(c.path), Message: fmt.Sprintf(format, args...)})
 }
 
@@ -74,14 +83,20 @@ func (c *checker) quote(s string) {
 	c.out = append(c.out, b...)
 }
 
-// placeholder matches what template tools replace before the manifest is applied.
-var placeholder = regexp.MustCompile(`\$\{[^}]*\}|\{\{.*?\}\}|<%.*?%>`)
+var (
+	// placeholder matches what template tools replace before a manifest is applied.
+	placeholder = regexp.MustCompile(`\$\{[^}]*\}|\{\{.*?\}\}|<%.*?%>`)
+	// blank matches what people are asked to fill in; it is looked for only in values that are wrong anyway.
+	blank = regexp.MustCompile(placeholder.String() + `|<[^<>]+>|\$[A-Za-z_][A-Za-z0-9_]*|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+`)
+)
+
+const noTemplates = "headway renders no templates; commit what they render to"
 
 // mismatch explains a value that no arm takes.
 func (c *checker) mismatch(f *fieldRule, typ *constraint, v *value) {
 	if v.kind == stringKind {
-		if p := placeholder.FindString(v.text); p != "" {
-			c.problem(v.pos, "%s holds the placeholder %s: headway renders no templates; commit what they render to", show(v), p)
+		if p := blank.FindString(v.text); p != "" {
+			c.problem(v.pos, "%s holds the placeholder %s: %s", show(v), p, noTemplates)
 			return
 		}
 		for _, b := range f.values {
@@ -95,7 +110,7 @@ func (c *checker) mismatch(f *fieldRule, typ *constraint, v *value) {
 	if want&v.kind == 0 {
 		message := fmt.Sprintf("%s is %s, but must be %s", show(v), v.kind, typ.wanted())
 		if want&stringKind != 0 && v.kind&(boolKind|intKind|floatKind) != 0 {
-			message += fmt.Sprintf(`: quote it, as "%s"`, v.text)
+			message += fmt.Sprintf(`: quote it, as "%s"`, cmp.Or(v.written, v.text))
 		}
 		c.problem(v.pos, "%s", message)
 		return
@@ -127,7 +142,7 @@ func show(v *value) string {
 	case stringKind:
 		return shorten(v.text)
 	}
-	return v.text
+	return cmp.Or(v.written, v.text)
 }
 
 const shownRunes = 60
@@ -189,8 +204,12 @@ func (c *checker) structValue(rule *structRule, v *value) {
 				return
 			}
 			present[m.name] = m.value
-			if f := c.rule(rule, m); f != nil {
+			f, meant := c.rule(rule, m)
+			if f != nil {
 				c.member(f, m, start)
+			}
+			if meant != "" && v.get(meant) == nil {
+				present[meant] = m.value // that it is missing needs no telling
 			}
 		})
 	}
@@ -205,32 +224,32 @@ func (c *checker) structValue(rule *structRule, v *value) {
 	c.out = append(c.out, '}')
 }
 
-// rule finds the rule for a member, or reports that there is none.
-func (c *checker) rule(rule *structRule, m *field) *fieldRule {
+// rule finds the rule for a member, or reports that there is none, and which field was meant.
+func (c *checker) rule(rule *structRule, m *field) (f *fieldRule, meant string) {
 	if f, ok := rule.byName[m.name]; ok {
-		return f
+		return f, ""
 	}
 	name := &value{kind: stringKind, text: m.name, pos: m.pos}
 	for i := range rule.keys {
 		for _, a := range rule.keys[i].key.arms {
 			if a.fits(name) {
-				return &rule.keys[i].fieldRule
+				return &rule.keys[i].fieldRule, ""
 			}
 		}
 	}
 	switch {
-	case placeholder.MatchString(m.name) || m.value.kind == structKind && m.name == "{":
-		c.problem(m.pos, "the key %s is a placeholder: headway renders no templates; commit what they render to", shorten(m.name))
+	case placeholder.MatchString(m.name):
+		c.problem(m.pos, "the key %s is a placeholder: %s", shorten(m.name), noTemplates)
 	case len(rule.fields) == 0 && len(rule.keys) > 0:
 		c.problem(m.pos, "the key %s is not %s", shorten(m.name), rule.keys[0].key.expectation())
 	default:
 		hint := ""
-		if near := nearest(m.name, rule.names()); near != "" {
-			hint = fmt.Sprintf("; did you mean %s?", near)
+		if meant = nearest(m.name, rule.names()); meant != "" {
+			hint = fmt.Sprintf("; did you mean %s?", meant)
 		}
 		c.problem(m.pos, "is not a field of %s%s", strings.TrimPrefix(rule.name, "#"), hint)
 	}
-	return nil
+	return nil, meant
 }
 
 // member checks one member by its rule and writes it.
@@ -247,7 +266,7 @@ func (c *checker) member(f *fieldRule, m *field, start int) {
 	switch f.class {
 	case refused:
 		if !v.empty() || v.kind == structKind && f.member {
-			c.problem(m.pos, "is refused: %s", f.reason)
+			c.refuse(m.pos, "is refused: %s", f.reason)
 		}
 		return
 	case accepted:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -114,7 +115,7 @@ func TestShopExampleIsValid(t *testing.T) {
 func subtree(t testing.TB, dir string) fs.FS {
 	t.Helper()
 	tree := fstest.MapFS{}
-	root := dirFS(dir)
+	root := os.DirFS(dir)
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

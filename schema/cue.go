@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"slices"
+	"strconv"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/build"
@@ -17,12 +18,6 @@ type packageResult struct {
 	fileResult
 	// sources maps each directory that was read to the key of its CUE files.
 	sources map[string]string
-}
-
-// A cueModule is the directories with CUE files below one module root.
-type cueModule struct {
-	root string // "." is the tree's own root
-	dirs []string
 }
 
 // compileCUE evaluates the packages of every directory. What one evaluation needs of memory lives only as long as this
@@ -44,11 +39,16 @@ func (c *Compiler) compileCUE(ctx context.Context, l *listing, generation uint64
 		if len(dirs) == 0 {
 			continue
 		}
-		tree, err := newCUEFS(l.fsys, m.root)
+		bad, err := m.fill(sources)
 		if err != nil {
 			return err
 		}
-		e := &cueEvaluation{compiler: c, module: m, sources: sources, fs: tree, parents: parentsOf(m.dirs)}
+		for _, r := range bad {
+			add(r)
+		}
+		e := &cueEvaluation{compiler: c, module: m, sources: sources, parents: parentsOf(m.dirs)}
+		dirs = slices.DeleteFunc(dirs, func(dir string) bool { return !slices.Contains(m.dirs, dir) })
+		e.loadAll(dirs)
 		for _, dir := range dirs {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -101,8 +101,19 @@ type cueEvaluation struct {
 	compiler *Compiler
 	module   *cueModule
 	sources  *cueSources
-	fs       *cueFS
 	parents  map[string]bool
+	loaded   map[string][]*build.Instance
+}
+
+// loadAll loads directories together, so that what they share is read once. If one makes the loader panic, each is
+// loaded by itself later, and the panic is that one's problem.
+func (e *cueEvaluation) loadAll(dirs []string) {
+	defer func() {
+		if recover() != nil {
+			e.loaded = nil
+		}
+	}()
+	e.loaded = e.load(dirs)
 }
 
 // cueDirectory evaluates one directory. Whatever happens, it yields a result.
@@ -110,8 +121,16 @@ func (c *Compiler) cueDirectory(e *cueEvaluation, dir string) *packageResult {
 	r := &packageResult{sources: map[string]string{}}
 	out := c.guard(dir, func() *fileResult {
 		var out fileResult
-		for _, instance := range e.load(dir) {
+		instances, ok := e.loaded[dir]
+		if !ok {
+			instances = e.load([]string{dir})[dir]
+		}
+		for _, instance := range instances {
 			e.recordSources(r.sources, instance)
+			if instance.Err != nil {
+				// What is missing may come with any file.
+				r.sources[everyDir] = e.sources.key(everyDir)
+			}
 			part := e.instance(dir, instance)
 			out.objects = append(out.objects, part.objects...)
 			out.problems = append(out.problems, part.problems...)
@@ -134,7 +153,7 @@ func (c *Compiler) cueDirectory(e *cueEvaluation, dir string) *packageResult {
 // recordSources notes the directories that an instance was read from.
 func (e *cueEvaluation) recordSources(into map[string]string, instance *build.Instance) {
 	for _, f := range instance.BuildFiles {
-		dir := path.Dir(e.filename(f.Filename))
+		dir := path.Dir(e.module.inTree(f.Filename))
 		if _, ok := into[dir]; !ok {
 			into[dir] = e.sources.key(dir)
 		}
@@ -149,6 +168,9 @@ func (e *cueEvaluation) instance(dir string, instance *build.Instance) *fileResu
 	r := &fileResult{}
 	if instance.Err != nil {
 		r.problems = e.problems(dir, api.Ref{}, nil, instance.Err)
+		for i := range r.problems {
+			r.problems[i].Field = "" // it would be the package
+		}
 		return r
 	}
 	v := cuecontext.New().BuildInstance(instance)
@@ -156,10 +178,6 @@ func (e *cueEvaluation) instance(dir string, instance *build.Instance) *fileResu
 	w.find(v, nil, 0)
 	if err := v.Err(); err != nil && len(r.problems) == 0 {
 		r.problems = e.problems(dir, api.Ref{}, nil, err)
-	}
-	if len(r.objects)+len(r.problems) == 0 && len(instance.BuildFiles) > 0 {
-		// A package that only serves others is nothing to tell.
-		return r
 	}
 	return r
 }
@@ -178,30 +196,31 @@ func (w *cueWalk) find(v cue.Value, at []string, depth int) {
 	if depth > maxDepth {
 		return
 	}
-	switch v.IncompleteKind() {
-	case cue.StructKind:
-		if isObject(v) {
-			w.object(v, at)
+	if isObject(v) {
+		w.object(v, at)
+		return
+	}
+	// What has an error somewhere below has no kind, but still has members.
+	kind := v.IncompleteKind()
+	if kind == cue.StructKind || kind == cue.BottomKind {
+		if fields, err := v.Fields(); err == nil {
+			for fields.Next() {
+				w.find(fields.Value(), append(slices.Clip(at), fields.Selector().String()), depth+1)
+			}
 			return
 		}
-		fields, err := v.Fields()
-		if err != nil {
-			w.failed(v, at, err)
+	}
+	if kind == cue.ListKind || kind == cue.BottomKind {
+		// A list without end, or one that is not known yet, is no data.
+		if list, err := v.List(); err == nil {
+			for i := 0; list.Next(); i++ {
+				w.find(list.Value(), append(slices.Clip(at), strconv.Itoa(i)), depth+1)
+			}
 			return
 		}
-		for fields.Next() {
-			w.find(fields.Value(), append(slices.Clip(at), fields.Selector().String()), depth+1)
-		}
-	case cue.ListKind:
-		list, err := v.List()
-		if err != nil {
-			return // an open list, or one not known yet: no data
-		}
-		for list.Next() {
-			w.find(list.Value(), append(slices.Clip(at), list.Selector().String()), depth+1)
-		}
-	case cue.BottomKind:
-		w.failed(v, at, v.Err())
+	}
+	if err := v.Err(); kind == cue.BottomKind && err != nil && !isIncomplete(v) {
+		w.result.problems = append(w.result.problems, w.problems(w.dir, api.Ref{}, nil, err)...)
 	}
 }
 
@@ -215,12 +234,6 @@ func isObject(v cue.Value) bool {
 		}
 	}
 	return true
-}
-
-func (w *cueWalk) failed(v cue.Value, at []string, err error) {
-	if err != nil && !isIncomplete(v) {
-		w.result.problems = append(w.result.problems, w.problems(w.dir, api.Ref{}, at, err)...)
-	}
 }
 
 // isIncomplete tells a value that still could become something from one that cannot.

@@ -3,6 +3,8 @@ package schema
 import (
 	"encoding/base64"
 	"fmt"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -86,37 +88,32 @@ func (w *cueWalk) inherit(v *value) {
 
 // treePosition is a position in the tree; zero for one in a file that headway adds.
 func (e *cueEvaluation) treePosition(p token.Pos) api.Position {
-	if !p.IsValid() || strings.Contains(p.Filename(), builtinDir) {
+	if !p.IsValid() || strings.Contains(e.module.inTree(p.Filename()), builtinDir) {
 		return api.Position{}
 	}
-	return api.Position{File: strings.TrimPrefix(p.Filename(), "/"), Line: p.Line(), Column: p.Column()}
+	return api.Position{File: e.module.inTree(p.Filename()), Line: p.Line(), Column: p.Column()}
 }
 
 // problems translates CUE's errors: one for each place, however many alternatives failed there.
 func (e *cueEvaluation) problems(dir string, ref api.Ref, at []string, err error) []api.Problem {
 	var out []api.Problem
-	alternatives := map[string]int{}
+	told := map[string]int{} // the problem of each path
 	for _, ce := range errors.Errors(err) {
 		path := errors.Path(ce)
 		if len(path) >= len(at) && slices.Equal(path[:len(at)], at) {
 			path = path[len(at):]
 		}
-		p := api.Problem{Source: e.errorPosition(dir, ce), Ref: ref, Field: cueField(path), Message: cueMessage(ce)}
-		key := strings.Join(path, ".")
-		if first, ok := alternatives[key]; ok {
-			// What follows an empty disjunction says why each alternative failed.
-			if first < 0 {
-				alternatives[key] = len(out)
-				out = append(out, p)
-				continue
-			}
-			out[first].Message += "; or: " + p.Message
-			continue
-		}
+		p := api.Problem{Source: e.errorPosition(dir, ce), Ref: ref, Field: cueField(path), Message: e.message(ce)}
 		if strings.Contains(p.Message, "empty disjunction") {
-			alternatives[key] = -1
+			continue // what follows says why each alternative failed
+		}
+		if first, ok := told[p.Field]; ok && p.Field != "" {
+			if !strings.Contains(out[first].Message, p.Message) {
+				out[first].Message += "; or: " + p.Message
+			}
 			continue
 		}
+		told[p.Field] = len(out)
 		out = append(out, p)
 	}
 	if len(out) == 0 {
@@ -134,14 +131,20 @@ func (e *cueEvaluation) errorPosition(dir string, err errors.Error) api.Position
 	return api.Position{File: dir}
 }
 
-// cueMessage is an error's text without its path.
-func cueMessage(err errors.Error) string {
-	format, args := err.Msg()
-	message := fmt.Sprintf(format, args...)
-	if inner := errors.Unwrap(err); inner != nil && message == "" {
-		message = inner.Error()
+var (
+	packagePrefix = regexp.MustCompile(`^\["[^"]*"\]: `)
+	importPrefix  = regexp.MustCompile(`^import failed: (\S+:\d+:\d+: )?`)
+)
+
+// message is an error's text, with its causes but without its path.
+func (e *cueEvaluation) message(err errors.Error) string {
+	text := strings.TrimPrefix(err.Error(), strings.Join(errors.Path(err), ".")+": ")
+	text = importPrefix.ReplaceAllString(packagePrefix.ReplaceAllString(text, ""), "")
+	text = strings.ReplaceAll(text, e.module.mount+string(filepath.Separator), "")
+	if strings.Contains(text, "cannot find module providing package") {
+		text += ": headway fetches no modules; vendor it under cue.mod/pkg"
 	}
-	return strings.Join(strings.Fields(message), " ")
+	return strings.Join(strings.Fields(text), " ")
 }
 
 // cueField writes a CUE path as other fields are written.

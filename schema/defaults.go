@@ -72,7 +72,7 @@ func pullPolicy(image string) corev1.PullPolicy {
 func defaultService(s *corev1.Service) {
 	for i := range s.Spec.Ports {
 		p := &s.Spec.Ports[i]
-		if p.TargetPort == (intstr.IntOrString{}) {
+		if p.TargetPort.IntVal == 0 && p.TargetPort.StrVal == "" {
 			p.TargetPort = intstr.FromInt32(p.Port)
 		}
 	}

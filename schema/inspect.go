@@ -43,9 +43,10 @@ func (i *inspection) report(warning bool, at []any, format string, args ...any) 
 	})
 }
 
-func (i *inspection) use(at []any, kind, name, key string, optional *bool) {
+// useConfigMap notes that the object names a config map, or with a key a part of it.
+func (i *inspection) useConfigMap(at []any, name, key string, optional *bool) {
 	i.uses = append(i.uses, use{
-		target: api.Ref{Kind: kind, Namespace: i.ref.Namespace, Name: name}, key: key, optional: optional != nil && *optional,
+		target: api.Ref{Kind: "ConfigMap", Namespace: i.ref.Namespace, Name: name}, key: key, optional: optional != nil && *optional,
 		source: i.tree.at(at).pos, field: fieldPath(at),
 	})
 }

@@ -42,9 +42,9 @@ func (i *inspection) volume(at []any, v *corev1.Volume) {
 		return
 	}
 	at = under(at, "configMap")
-	i.use(under(at, "name"), "ConfigMap", v.ConfigMap.Name, "", v.ConfigMap.Optional)
+	i.useConfigMap(under(at, "name"), v.ConfigMap.Name, "", v.ConfigMap.Optional)
 	for n, item := range v.ConfigMap.Items {
-		i.use(under(at, "items", n, "key"), "ConfigMap", v.ConfigMap.Name, item.Key, v.ConfigMap.Optional)
+		i.useConfigMap(under(at, "items", n, "key"), v.ConfigMap.Name, item.Key, v.ConfigMap.Optional)
 	}
 }
 
@@ -65,7 +65,7 @@ func (i *inspection) container(at []any, c *corev1.Container, volumes map[string
 	}
 	for n, from := range c.EnvFrom {
 		if ref := from.ConfigMapRef; ref != nil {
-			i.use(under(at, "envFrom", n, "configMapRef", "name"), "ConfigMap", ref.Name, "", ref.Optional)
+			i.useConfigMap(under(at, "envFrom", n, "configMapRef", "name"), ref.Name, "", ref.Optional)
 		}
 	}
 	i.ports(at, c)
@@ -91,8 +91,8 @@ func (i *inspection) env(at []any, e *corev1.EnvVar) {
 		i.fail(under(at, "valueFrom"), "may not be set beside value: keep one of them")
 	}
 	if ref := e.ValueFrom.ConfigMapKeyRef; ref != nil {
-		i.use(under(at, "valueFrom", "configMapKeyRef", "name"), "ConfigMap", ref.Name, "", ref.Optional)
-		i.use(under(at, "valueFrom", "configMapKeyRef", "key"), "ConfigMap", ref.Name, ref.Key, ref.Optional)
+		i.useConfigMap(under(at, "valueFrom", "configMapKeyRef", "name"), ref.Name, "", ref.Optional)
+		i.useConfigMap(under(at, "valueFrom", "configMapKeyRef", "key"), ref.Name, ref.Key, ref.Optional)
 	}
 }
 

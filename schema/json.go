@@ -26,10 +26,10 @@ func readJSON(file string, data []byte) (docs []*value, problems []api.Problem) 
 	r := &jsonReader{file: file, data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
 	r.dec.UseNumber()
 	for {
-		doc, err := r.read(0)
-		if errors.Is(err, io.EOF) && !r.dec.More() && len(bytes.TrimSpace(data[r.dec.InputOffset():])) == 0 {
+		if len(bytes.TrimSpace(data[r.dec.InputOffset():])) == 0 {
 			return docs, problems
 		}
+		doc, err := r.read(0)
 		if err != nil {
 			return docs, append(problems, r.problem(err))
 		}

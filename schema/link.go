@@ -86,6 +86,7 @@ func (l *linker) quarantine(ref api.Ref) {
 
 // identities finds objects that are declared more than once. Equal ones are one; of different ones, none is taken.
 func (l *linker) identities(objects []*declared) {
+	doubled := map[api.Ref][]*declared{}
 	for _, d := range objects {
 		if d.ref.Name == unnamed {
 			continue
@@ -98,21 +99,47 @@ func (l *linker) identities(objects []*declared) {
 			l.declared[d.ref] = d
 			continue
 		}
-		if first.value != nil && d.value != nil && equality.Semantic.DeepEqual(first.value, d.value) {
-			// A CUE package and the one that it is part of yield the same object from the same place.
-			if first.source != d.source {
-				l.report(d, true, "is declared at %s too, with equal content: remove one of them", first.source)
+		if len(doubled[d.ref]) == 0 {
+			doubled[d.ref] = []*declared{first}
+		}
+		doubled[d.ref] = append(doubled[d.ref], d)
+	}
+	for ref, all := range doubled {
+		l.doubled(ref, all)
+	}
+}
+
+// doubled reports an object at each of its declarations.
+func (l *linker) doubled(ref api.Ref, all []*declared) {
+	equal := !slices.ContainsFunc(all, func(d *declared) bool {
+		return d.value == nil || !equality.Semantic.DeepEqual(d.value, all[0].value)
+	})
+	if !equal {
+		l.quarantine(ref)
+	}
+	for i, d := range all {
+		var others []string
+		for _, o := range all {
+			if o.source != d.source {
+				others = append(others, o.source.String())
 			}
-			continue
 		}
-		if first.source == d.source {
-			l.report(d, false, "two CUE packages that share this file make different objects of it: give them different names")
-			l.quarantine(d.ref)
-			continue
+		more := ""
+		if len(others) > 2 {
+			others, more = others[:2], fmt.Sprintf(" and %d more", len(others)-2)
 		}
-		l.report(first, false, "is declared at %s too: an object may be declared once", d.source)
-		l.report(d, false, "is declared at %s too: an object may be declared once", first.source)
-		l.quarantine(d.ref)
+		at := strings.Join(others, ", ") + more
+		switch {
+		case len(others) == 0 && equal:
+			// A CUE package and one that it is part of yield the same object from the same place.
+			return
+		case len(others) == 0:
+			l.report(d, false, "CUE packages that share this file make different objects of it: give them different names")
+		case equal && i > 0:
+			l.report(d, true, "is declared at %s too, with equal content: remove one of them", at)
+		case !equal:
+			l.report(d, false, "is declared at %s too: an object may be declared once", at)
+		}
 	}
 }
 
@@ -250,7 +277,10 @@ func (l *linker) tell(notes []note) {
 		}
 	}
 	for _, g := range groups {
-		if g.more > 0 {
+		switch {
+		case g.more == 1:
+			g.first.Message += " (and in one more place)"
+		case g.more > 1:
 			g.first.Message += fmt.Sprintf(" (and in %d more places)", g.more)
 		}
 		l.problems = append(l.problems, g.first)

@@ -52,11 +52,6 @@ func lowerDefinitions(fsys fs.FS) (map[string]*constraint, error) {
 			return nil, fmt.Errorf("definition %s: %w", name, err)
 		}
 	}
-	for _, c := range l.done {
-		if a := c.structArm(); a != nil && a.fields != nil {
-			a.fields.markMembers()
-		}
-	}
 	return l.done, nil
 }
 
@@ -84,6 +79,11 @@ func (l *lowering) definition(name string) (*constraint, error) {
 		rule := &structRule{name: name, doc: doc, byName: map[string]*fieldRule{}}
 		c.arms = []*arm{{kinds: structKind, fields: rule}}
 		return c, l.structLit(rule, lit)
+	}
+	if and, ok := decl.Value.(*ast.BinaryExpr); ok && and.Op == token.AND && isMatchN(and.Y) {
+		rule := &structRule{name: name, doc: doc, byName: map[string]*fieldRule{}}
+		c.arms = []*arm{{kinds: structKind, fields: rule}}
+		return c, l.union(rule, and)
 	}
 	low, err := l.expr(decl.Value)
 	if err != nil {
@@ -125,13 +125,8 @@ func (l *lowering) structLit(rule *structRule, lit *ast.StructLit) error {
 	return nil
 }
 
-// embed takes in another definition's fields, or a matchN over fields.
+// embed takes in another definition's fields.
 func (l *lowering) embed(rule *structRule, expr ast.Expr) error {
-	if call, ok := expr.(*ast.CallExpr); ok {
-		one, err := matchOne(call)
-		rule.oneOf = append(rule.oneOf, one)
-		return err
-	}
 	ident, ok := expr.(*ast.Ident)
 	if !ok {
 		return fmt.Errorf("an embedded %T", expr)
@@ -168,13 +163,37 @@ func (r *structRule) markMembers() {
 	}
 }
 
+func isMatchN(e ast.Expr) bool {
+	call, ok := e.(*ast.CallExpr)
+	if !ok || len(call.Args) != 2 {
+		return false
+	}
+	fun, ok := call.Fun.(*ast.Ident)
+	return ok && fun.Name == "matchN"
+}
+
+// union lowers #Fields & matchN(1, [{a!: _}, {b!: _}]). (A matchN embedded in the struct itself would open it: CUE then
+// takes any field.)
+func (l *lowering) union(rule *structRule, and *ast.BinaryExpr) error {
+	if err := l.embed(rule, and.X); err != nil {
+		return err
+	}
+	call, ok := and.Y.(*ast.CallExpr)
+	if !ok {
+		return fmt.Errorf("a %T where matchN belongs", and.Y)
+	}
+	one, err := matchOne(call)
+	if err != nil {
+		return err
+	}
+	rule.oneOf = append(rule.oneOf, one)
+	rule.markMembers()
+	return nil
+}
+
 // matchOne reads matchN(1, [{a!: _}, {b!: _}]), or with <=1.
 func matchOne(call *ast.CallExpr) (oneOf, error) {
 	var one oneOf
-	fun, ok := call.Fun.(*ast.Ident)
-	if !ok || fun.Name != "matchN" || len(call.Args) != 2 {
-		return one, fmt.Errorf("an embedded call that is not matchN")
-	}
 	switch n := call.Args[0].(type) {
 	case *ast.BasicLit:
 		one.atLeast = 1
@@ -431,10 +450,10 @@ func (l *lowering) binary(e *ast.BinaryExpr) (*constraint, error) {
 	return nil, fmt.Errorf("the operator %s", e.Op)
 }
 
-// orDoc keeps what a definition says of itself when it only gets a default, or the empty string, beside it.
+// orDoc keeps what a definition says of itself when it only gets a default, or a value that stands for none, beside it.
 func orDoc(x, y *constraint) string {
 	beside := func(c *constraint) bool {
-		return c.doc == "" && len(c.arms) == 1 && c.arms[0].literal != nil && (*c.arms[0].literal == "" || c.deflt != nil)
+		return c.doc == "" && len(c.arms) == 1 && c.arms[0].literal != nil && (*c.arms[0].literal == "" || *c.arms[0].literal == "0" || c.deflt != nil)
 	}
 	switch {
 	case beside(y):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -99,7 +100,11 @@ func (c *Compiler) halfTyped(r *fileResult, doc *value) {
 	if v := doc.get(field); v != nil {
 		pos = v.pos
 	}
-	r.problems = append(r.problems, api.Problem{Source: pos, Ref: c.refOf(doc), Field: field, Message: message})
+	p := api.Problem{Source: pos, Field: field, Message: message}
+	if doc.str("kind") != "" {
+		p.Ref = c.refOf(doc)
+	}
+	r.problems = append(r.problems, p)
 }
 
 // items takes in a List. The items of a typed one, such as a ConfigMapList, need not say what they are.
@@ -142,7 +147,7 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	ck.structValue(c.definitions[v.entry.definition()].structArm().fields, doc)
 	r.problems = append(r.problems, ck.problems...)
 	r.notes = append(r.notes, ck.notes...)
-	if len(ck.problems) > 0 {
+	if ck.unsound {
 		return
 	}
 	object := v.entry.empty()
@@ -154,10 +159,8 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	v.entry.finish(&in, object)
 	r.problems = append(r.problems, in.problems...)
 	d.uses = in.uses
-	for _, p := range in.problems {
-		if !p.Warning {
-			return
-		}
+	if slices.ContainsFunc(slices.Concat(ck.problems, in.problems), func(p api.Problem) bool { return !p.Warning }) {
+		return
 	}
 	d.value = named(object, d.ref)
 }

@@ -172,7 +172,14 @@ func (a *arm) expectation() string {
 	s := a.kinds.String()
 	switch {
 	case a.fields != nil && a.fields.name != "":
-		return "a " + strings.TrimPrefix(a.fields.name, "#")
+		if _, is, ok := strings.Cut(a.fields.doc, a.fields.name+" is "); ok && len(a.fields.fields) == 0 {
+			return strings.TrimSuffix(is, ".")
+		}
+		name := strings.TrimPrefix(a.fields.name, "#")
+		if strings.ContainsRune("AEIOU", rune(name[0])) {
+			return "an " + name
+		}
+		return "a " + name
 	case a.kinds == listKind && a.minItems > 0:
 		return "a list with at least " + strconv.Itoa(a.minItems) + " item"
 	case a.kinds == listKind && a.maxItems > 0:

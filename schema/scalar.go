@@ -1,11 +1,13 @@
 package schema
 
 import (
+	"encoding/base64"
 	"math"
 	"math/big"
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -16,7 +18,14 @@ func (r *yamlReader) scalar(v *value, n *yaml.Node) error {
 	const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
 	explicit := n.Style&yaml.TaggedStyle != 0
 	switch {
-	case explicit && n.ShortTag() == "!!binary", n.Style&quoted != 0 && !explicit, explicit && n.ShortTag() == "!!str":
+	case explicit && n.ShortTag() == "!!binary":
+		data, err := base64.StdEncoding.DecodeString(n.Value)
+		if err != nil || !utf8.Valid(data) {
+			return r.errorf(n, "!!binary must be text in base64")
+		}
+		v.text = string(data)
+		return nil
+	case n.Style&quoted != 0 && !explicit, explicit && n.ShortTag() == "!!str":
 		return nil
 	}
 	kind, text, ok := resolveScalar(n.Value)
@@ -24,6 +33,9 @@ func (r *yamlReader) scalar(v *value, n *yaml.Node) error {
 		return r.errorf(n, "%s is not a number that JSON can hold", shorten(n.Value))
 	}
 	v.kind, v.text = kind, text
+	if text != n.Value {
+		v.written = n.Value
+	}
 	return nil
 }
 
@@ -72,6 +84,9 @@ func resolveNumber(s string) (kind, string, bool) {
 	f, err := strconv.ParseFloat(plain, 64)
 	if err != nil || math.IsInf(f, 0) {
 		return 0, "", false
+	}
+	if f == math.Trunc(f) && math.Abs(f) < 1e21 {
+		return intKind, strconv.FormatFloat(f, 'f', -1, 64), true
 	}
 	return floatKind, strconv.FormatFloat(f, 'g', -1, 64), true
 }

@@ -9,9 +9,11 @@ type value struct {
 	kind kind
 	pos  api.Position
 	// text is a string's content, or the JSON form of a number or bool.
-	text   string
-	items  []*value
-	fields []field // in the order of the source
+	text string
+	// written is what the source has in place of text, where that differs: yes for true.
+	written string
+	items   []*value
+	fields  []field // in the order of the source
 }
 
 // A field is a member of a struct value.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -80,7 +78,7 @@ func readYAML(file string, data []byte) (docs []*value, problems []api.Problem) 
 				problems = append(problems, yamlProblem(file, c, err))
 				break
 			}
-			r := yamlReader{file: file, line: c.line}
+			r := yamlReader{chunk: c, file: file}
 			doc, err := r.read(&root, 0)
 			if err != nil {
 				var p *positionedError
@@ -104,37 +102,10 @@ type positionedError struct {
 
 func (e *positionedError) Error() string { return e.pos.String() + ": " + e.message }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
-
-// yamlProblem positions a syntax error. A line with a template's placeholder is its likely cause.
-func yamlProblem(file string, c chunk, err error) api.Problem {
-	line := 1
-	message := err.Error()
-	if m := yamlLine.FindStringSubmatch(message); m != nil {
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			line = n
-		}
-		message = message[len(m[0]):]
-	}
-	lines := bytes.Split(c.text, []byte("\n"))
-	for _, n := range []int{line, line + 1, line - 1} {
-		if n < 1 || n > len(lines) {
-			continue
-		}
-		if p := placeholder.Find(lines[n-1]); p != nil {
-			return api.Problem{
-				Source:  api.Position{File: file, Line: c.line + n, Column: 1 + bytes.Index(lines[n-1], p)},
-				Message: fmt.Sprintf("the placeholder %s makes this no YAML: headway renders no templates; commit what they render to", p),
-			}
-		}
-	}
-	return api.Problem{Source: api.Position{File: file, Line: c.line + line}, Message: "not YAML: " + message}
-}
-
 // A yamlReader turns yaml.v3's nodes into values.
 type yamlReader struct {
+	chunk
 	file    string
-	line    int // lines before the chunk
 	aliased int // values that came from aliases
 	inAlias int
 }
@@ -216,8 +187,8 @@ func (r *yamlReader) key(k *yaml.Node) (string, error) {
 		k = k.Alias
 	}
 	if k.Kind != yaml.ScalarNode {
-		if k.Kind == yaml.MappingNode && k.Style == yaml.FlowStyle {
-			return "", r.errorf(k, "a key in braces, which is what a placeholder {{ … }} without quotes looks like: headway renders no templates; commit what they render to")
+		if p := placeholder.Find(bytes.Split(r.text, []byte("\n"))[k.Line-1]); p != nil {
+			return "", r.errorf(k, "holds the placeholder %s: %s", p, noTemplates)
 		}
 		return "", r.errorf(k, "a key must be a string, not %s", strings.ToLower(strings.TrimPrefix(k.Tag, "!!")))
 	}

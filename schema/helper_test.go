@@ -1,8 +1,0 @@
-package schema_test
-
-import (
-	"io/fs"
-	"os"
-)
-
-func dirFS(dir string) fs.FS { return os.DirFS(dir) }
