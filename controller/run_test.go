@@ -239,6 +239,29 @@ func TestStoreLostUnderLeader(t *testing.T) {
 	})
 }
 
+// TestStoreSeenToBeLost: where the bus lists fewer nodes than before, the leader does not wait for the audit's time.
+func TestStoreSeenToBeLost(t *testing.T) {
+	inCluster(t, 2, func(c *cluster) {
+		c.start()
+		c.settle()
+		c.commit("c1", webV1, "service web")
+		before, store := c.runs(), c.bus.String()
+		for _, m := range c.machines {
+			m.do(func() { m.cut = true })
+		}
+		c.bus.lose()
+		c.bus.turn.set(-1)
+		synctest.Wait()
+		for _, m := range c.machines {
+			m.do(func() { m.cut = false })
+		}
+		c.wait(10 * time.Second)
+		c.expect("runs", c.runs(), before)
+		c.expect("starts", c.starts(), 3)
+		c.expect("store", c.bus.String(), store)
+	})
+}
+
 // TestLostLease: a leader that was deposed campaigns again.
 func TestLostLease(t *testing.T) {
 	inCluster(t, 2, func(c *cluster) {
