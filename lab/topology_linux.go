@@ -138,7 +138,12 @@ func (o Options) removeTopology() error {
 		}
 		errs = append(errs, os.Remove(path))
 	}
-	errs = append(errs, os.RemoveAll(filepath.Dir(o.netnsDir())))
+	own := filepath.Dir(o.netnsDir())
+	errs = append(errs, os.RemoveAll(own))
+	// The directories above belong to all labs: the last one removes them.
+	for dir := filepath.Dir(own); dir != "/run" && os.Remove(dir) == nil; {
+		dir = filepath.Dir(dir)
+	}
 	return errors.Join(errs...)
 }
 

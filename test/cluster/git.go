@@ -56,10 +56,18 @@ func (r *Repo) Git(ctx context.Context, args ...string) (string, error) {
 
 // Commit commits every change of the working copy, pushes it, and returns the new commit.
 func (r *Repo) Commit(ctx context.Context, message string) (string, error) {
-	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "--allow-empty", "-m", message}, {"push", "-q", "origin", "HEAD"}} {
+	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "--allow-empty", "-m", message}} {
 		if _, err := r.Git(ctx, args...); err != nil {
 			return "", err
 		}
+	}
+	return r.Push(ctx)
+}
+
+// Push pushes the branch and returns its head.
+func (r *Repo) Push(ctx context.Context) (string, error) {
+	if _, err := r.Git(ctx, "push", "-q", "origin", "HEAD"); err != nil {
+		return "", err
 	}
 	return r.Git(ctx, "rev-parse", "HEAD")
 }

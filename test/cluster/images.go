@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,16 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"headway.dev/headway/internal/testimage"
 )
 
 // RegistryHost is the name by which manifests call the registry; nodes reach it by a mirror.
@@ -89,33 +85,9 @@ func ProgramImage(binary string) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := "/bin/" + filepath.Base(binary)
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	if err := w.WriteHeader(&tar.Header{Name: path[1:], Mode: 0o755, Size: int64(len(program))}); err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(program); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	opened := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer.Bytes())), nil }
-	content, err := tarball.LayerFromOpener(opened)
-	if err != nil {
-		return nil, err
-	}
-	image, err := mutate.AppendLayers(empty.Image, content)
-	if err != nil {
-		return nil, err
-	}
-	config, err := image.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
-	config = config.DeepCopy()
-	config.OS, config.Architecture = "linux", runtime.GOARCH
-	config.Config.Entrypoint = []string{path}
-	return mutate.ConfigFile(image, config)
+	path := "bin/" + filepath.Base(binary)
+	return testimage.FromFiles(v1.Config{Entrypoint: []string{"/" + path}}, map[string]testimage.File{path: testimage.Program(program)})
 }
+
+// Address is where the registry listens.
+func (r *Registry) Address() string { return r.address }

@@ -30,9 +30,9 @@ type Load struct {
 	out bytes.Buffer
 }
 
-// StartLoad starts a client on a node.
-func (c *Cluster) StartLoad(ctx context.Context, node string) (*Load, error) {
-	l := &Load{cmd: exec.CommandContext(ctx, c.Binary, "lab", "--dir", c.labDir(), "exec", node, "--", c.Client)}
+// StartLoad starts a client on a node. It makes at least so many requests before it ends.
+func (c *Cluster) StartLoad(ctx context.Context, node string, least int) (*Load, error) {
+	l := &Load{cmd: exec.CommandContext(ctx, c.Binary, "lab", "--dir", c.labDir(), "exec", node, "--", c.Client, "-least", strconv.Itoa(least))}
 	l.cmd.Stdout, l.cmd.Stderr = &l.out, c.log
 	return l, l.cmd.Start()
 }

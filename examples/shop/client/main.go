@@ -38,23 +38,28 @@ const errorsKept = 5
 func main() {
 	url := flag.String("url", "http://10.96.0.80/", "the page to ask for")
 	count := flag.Int("n", 0, "how many requests to make; 0: until interrupted")
+	least := flag.Int("least", 0, "make at least so many, even when interrupted earlier")
 	parallel := flag.Int("parallel", 4, "how many customers there are")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	summary := run(ctx, *url, *count, *parallel)
+	summary := run(ctx, *url, *count, *least, *parallel)
 	stop()
 	if err := json.NewEncoder(os.Stdout).Encode(summary); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// run makes the requests. One that has begun is finished when ctx ends.
-func run(ctx context.Context, url string, count, parallel int) Summary {
+// run makes the requests: count of them, or until ctx ends, but at least so many. One that has begun is finished.
+func run(ctx context.Context, url string, count, least, parallel int) Summary {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	tickets := make(chan struct{})
 	go func() {
 		defer close(tickets)
 		for i := 0; count == 0 || i < count; i++ {
+			if i < least {
+				tickets <- struct{}{}
+				continue
+			}
 			select {
 			case <-ctx.Done():
 				return

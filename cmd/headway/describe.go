@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/bus"
+)
+
+// A description is all that is known of one thing.
+type description struct {
+	Ref      api.Ref             `json:"ref"`
+	Object   any                 `json:"object,omitempty"`
+	Workload *api.WorkloadStatus `json:"workload,omitempty"`
+	Pods     []api.PodStatus     `json:"pods,omitempty"`
+	Pending  []api.PendingPod    `json:"pending,omitempty"`
+	Events   []api.Event         `json:"events,omitempty"`
+}
+
+func (a app) describeCommand() *cobra.Command {
+	var (
+		contextFile, namespace string
+		out                    format
+	)
+	c := &cobra.Command{
+		Use:   "describe KIND NAME",
+		Short: "Everything known of one object or pod, with its events",
+		Example: `  headway describe deployment front -n shop
+  headway describe pod front-6d4cf56db6-x7k2p -n shop`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: completeKind,
+		RunE: func(c *cobra.Command, args []string) error {
+			kind, err := parseKind(args[0])
+			if err != nil {
+				return err
+			}
+			return withFleet(c.Context(), contextFile, func(_ fleet, conn *bus.Conn) error {
+				d, err := describe(c.Context(), conn, kind, namespace, args[1])
+				if err != nil {
+					return err
+				}
+				if out == formatText {
+					return d.print(a.stdout, time.Now())
+				}
+				return printData(a.stdout, out, d)
+			})
+		},
+	}
+	fleetFlag(c, &contextFile)
+	c.Flags().StringVarP(&namespace, "namespace", "n", "", "its namespace (default: the only one that has the name)")
+	formatFlag(c, &out, formatText, formatJSON, formatYAML)
+	return c
+}
+
+func describe(ctx context.Context, conn *bus.Conn, kind, namespace, name string) (description, error) {
+	v, err := fetchView(ctx, conn, kind, time.Now())
+	if err != nil {
+		return description{}, err
+	}
+	v.rows = slices.DeleteFunc(v.rows, func(r row) bool {
+		return r.ref.Name != name || namespace != "" && r.ref.Namespace != namespace
+	})
+	switch {
+	case len(v.rows) == 0:
+		return description{}, fmt.Errorf("no %s is named %q", kind, name)
+	case len(v.rows) > 1:
+		return description{}, fmt.Errorf("%d namespaces have a %s named %q: choose one with -n", len(v.rows), kind, name)
+	}
+	d := description{Ref: v.rows[0].ref, Object: v.rows[0].data}
+	state, err := conn.State(ctx)
+	if err != nil {
+		return description{}, err
+	}
+	for _, s := range state.Statuses {
+		for _, p := range s.Pods {
+			if p.Placement.Owner == d.Ref || p.Placement.Pod == d.Ref {
+				d.Pods = append(d.Pods, p)
+			}
+		}
+	}
+	if state.Report != nil {
+		for _, w := range state.Report.Workloads {
+			if w.Ref == d.Ref {
+				d.Workload = &w
+			}
+		}
+		for _, p := range state.Report.Pending {
+			if p.Owner == d.Ref || p.Pod == d.Ref {
+				d.Pending = append(d.Pending, p)
+			}
+		}
+	}
+	err = conn.Events(ctx, time.Time{}, false, func(e api.Event) {
+		if e.Ref == d.Ref || slices.ContainsFunc(d.Pods, func(p api.PodStatus) bool { return p.Placement.Pod == e.Ref }) {
+			d.Events = append(d.Events, e)
+		}
+	})
+	return d, err
+}
+
+func (d description) print(w io.Writer, now time.Time) error {
+	fmt.Fprintf(w, "%s\n", d.Ref)
+	if s := d.Workload; s != nil {
+		fmt.Fprintf(w, "  %s: %d desired, %d updated, %d ready, %d available; commit %s\n  %s\n",
+			s.State, s.Desired, s.Updated, s.Ready, s.Available, api.ShortCommit(s.Commit), s.Reason)
+	}
+	for _, p := range d.Pending {
+		fmt.Fprintf(w, "\n%s  Pending: %s\n", p.Pod, p.Reason)
+	}
+	for _, p := range d.Pods {
+		fmt.Fprintf(w, "\n%s  %s on %s, %s, commit %s\n", p.Placement.Pod, p.Phase, p.Placement.Node, orNothing(p.IP), api.ShortCommit(p.Placement.Commit))
+		if p.Message != "" {
+			fmt.Fprintf(w, "  %s: %s\n", p.Reason, p.Message)
+		}
+		for _, c := range p.Containers {
+			fmt.Fprintf(w, "  %s  %s  %s, %d restarts, ready %t", c.Name, c.Image, c.State, c.Restarts, c.Ready)
+			if why := strings.TrimSpace(c.Reason + " " + c.Message); why != "" {
+				fmt.Fprintf(w, " (%s)", why)
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	if len(d.Events) > 0 {
+		fmt.Fprintln(w)
+		return printEvents(w, d.Events, now)
+	}
+	return nil
+}
+
+func (a app) eventsCommand() *cobra.Command {
+	var (
+		contextFile string
+		follow      bool
+		out         format
+	)
+	c := &cobra.Command{
+		Use:   "events",
+		Short: "What happened, why, and by which commit",
+		Example: `  headway events
+  headway events -f -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withFleet(c.Context(), contextFile, func(_ fleet, conn *bus.Conn) error {
+				var failed error
+				err := conn.Events(c.Context(), time.Time{}, follow, func(e api.Event) {
+					if out == formatText {
+						failed = errors.Join(failed, printEvent(a.stdout, e))
+					} else {
+						failed = errors.Join(failed, printData(a.stdout, out, e))
+					}
+				})
+				return errors.Join(failed, err)
+			})
+		},
+	}
+	fleetFlag(c, &contextFile)
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new events")
+	formatFlag(c, &out, formatText, formatJSON, formatYAML)
+	return c
+}
+
+func printEvent(w io.Writer, e api.Event) error {
+	_, err := fmt.Fprintf(w, "%s  %-12s %s  %s  %s\n", e.Time.Local().Format("15:04:05.000"), e.Kind, e.Ref, api.ShortCommit(e.Commit), e.Reason)
+	return err
+}
+
+func printEvents(w io.Writer, events []api.Event, now time.Time) error {
+	rows := make([][]string, len(events))
+	for i, e := range events {
+		rows[i] = []string{age(now, e.Time), e.Kind, e.Ref.String(), api.ShortCommit(e.Commit), e.Reason}
+	}
+	return printTable(w, []string{"AGE", "EVENT", "WHAT", "COMMIT", "REASON"}, rows)
+}
