@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/config"
 
 	"headway.dev/headway/sync/internal/gittest"
+	"headway.dev/headway/sync/internal/objects"
 )
 
 // large makes a repository of 10,000 files in 100 directories.
@@ -134,8 +135,11 @@ func BenchmarkFirstFetch(b *testing.B) {
 func BenchmarkReadAll(b *testing.B) {
 	s := fetch(b, Options{URL: large(b).Dir})
 	for b.Loop() {
-		s.view.store.DropCaches()
-		err := fs.WalkDir(s.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		var err error
+		if s.view.store, err = objects.OpenOwn(s.view.store.Dir()); err != nil {
+			b.Fatal(err)
+		}
+		err = fs.WalkDir(s.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() {
 				_, err = fs.ReadFile(s.FS(), path)
 			}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,10 @@ type Mirror struct {
 	wake   chan struct{} // holds one when a look is wanted
 	resets atomic.Int64  // how often the copy was made anew because of damage
 
-	fetching sync.Mutex // one visit at a time; guards state
-	state    state
+	visiting chan struct{} // holds one during a visit: the copy has one writer
+
+	mu    sync.Mutex // guards state
+	state state
 }
 
 // state is what the copy's directory says of itself.
@@ -59,7 +62,7 @@ func Open(_ context.Context, o Options) (*Mirror, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mirror: %w", err)
 	}
-	m := &Mirror{o: o, url: url, source: src, wake: make(chan struct{}, 1)}
+	m := &Mirror{o: o, url: url, source: src, wake: make(chan struct{}, 1), visiting: make(chan struct{}, 1)}
 	if err := m.openStore(); err != nil {
 		return nil, fmt.Errorf("mirror of %s in %s: %w", url, o.Dir, err)
 	}
@@ -174,21 +177,44 @@ func (m *Mirror) At(ctx context.Context, rev string) (*Snapshot, error) {
 
 // follows reports whether a name means the ref that is followed.
 func (m *Mirror) follows(base string) bool {
-	m.fetching.Lock()
-	defer m.fetching.Unlock()
-	name := m.state.Followed[m.o.Ref]
+	name := m.followed()
 	return base == "HEAD" || base == m.o.Ref || name != "" && (base == name.String() || base == name.Short())
 }
 
 // Followed is the full name of the branch or tag that was followed last, such as refs/heads/main; it is empty before the
 // first fetch and for a HEAD that is on no branch.
 func (m *Mirror) Followed() string {
-	m.fetching.Lock()
-	defer m.fetching.Unlock()
-	if name := m.state.Followed[m.o.Ref]; name != detached {
+	if name := m.followed(); name != detached {
 		return name.String()
 	}
 	return ""
+}
+
+// followed is the reference in the copy that the ref followed meant last; empty if it has not been fetched.
+func (m *Mirror) followed() plumbing.ReferenceName {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.Followed[m.o.Ref]
+}
+
+func (m *Mirror) setFollowed(name plumbing.ReferenceName) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state.Followed[m.o.Ref] == name {
+		return nil
+	}
+	m.state.Followed[m.o.Ref] = name
+	return m.saveState()
+}
+
+// begin waits until no other visit is under way. The function it returns ends this one.
+func (m *Mirror) begin(ctx context.Context) (end func(), err error) {
+	select {
+	case m.visiting <- struct{}{}:
+		return func() { <-m.visiting }, nil
+	case <-ctx.Done():
+		return nil, m.fail(fmt.Errorf("waiting for another fetch to end: %w", ctx.Err()))
+	}
 }
 
 func (m *Mirror) view() view {
@@ -197,8 +223,11 @@ func (m *Mirror) view() view {
 
 // fetchOther brings a branch or tag that is not the one followed up to date.
 func (m *Mirror) fetchOther(ctx context.Context, ref string) error {
-	m.fetching.Lock()
-	defer m.fetching.Unlock()
+	end, err := m.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	t, err := m.fetch(ctx, ref)
 	if err != nil {
 		return m.fail(err)
@@ -208,23 +237,23 @@ func (m *Mirror) fetchOther(ctx context.Context, ref string) error {
 
 // look brings the ref followed up to date and gives its commit.
 func (m *Mirror) look(ctx context.Context) (*Snapshot, error) {
-	m.fetching.Lock()
-	defer m.fetching.Unlock()
+	end, err := m.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	t, err := m.fetch(ctx, m.o.Ref)
 	if err != nil {
 		return nil, m.fail(err)
 	}
 	name := storedName(t.name)
-	if old, err := m.store.Ref(name); err != nil || old.Hash() != t.hash || m.state.Followed[m.o.Ref] != name {
+	if old, err := m.store.Ref(name); err != nil || old.Hash() != t.hash || m.followed() != name {
 		if err := m.store.SetRefs(name, map[plumbing.ReferenceName]objects.Hash{name: t.hash}); err != nil {
 			return nil, m.fail(err)
 		}
 	}
-	if m.state.Followed[m.o.Ref] != name {
-		m.state.Followed[m.o.Ref] = name
-		if err := m.saveState(); err != nil {
-			return nil, m.fail(err)
-		}
+	if err := m.setFollowed(name); err != nil {
+		return nil, m.fail(err)
 	}
 	return m.at(t)
 }
@@ -243,7 +272,6 @@ func (m *Mirror) fetch(ctx context.Context, ref string) (target, error) {
 	t, err := v.lookup(ref)
 	if err == nil && m.store.Damaged() {
 		m.o.Logger.Warn("the copy is damaged and is made anew", "dir", m.o.Dir, "repository", m.url.String())
-		m.state.Followed = map[string]plumbing.ReferenceName{}
 		m.resets.Add(1)
 		err = m.store.Reset()
 	}
@@ -263,7 +291,10 @@ func (m *Mirror) complete(t target) bool {
 // further apart, for when the branch is rewritten.
 func (m *Mirror) haves() []objects.Hash {
 	var have []objects.Hash
-	for _, name := range m.state.Followed {
+	m.mu.Lock()
+	names := slices.Sorted(maps.Values(m.state.Followed))
+	m.mu.Unlock()
+	for _, name := range slices.Compact(names) {
 		ref, err := m.store.Ref(name)
 		if err != nil {
 			continue
@@ -306,11 +337,8 @@ func branchName(name plumbing.ReferenceName) string {
 
 // known gives the commit that was fetched last, without the source.
 func (m *Mirror) known() (*Snapshot, error) {
-	m.fetching.Lock()
-	followed := maps.Clone(m.state.Followed)
-	m.fetching.Unlock()
-	name, ok := followed[m.o.Ref]
-	if !ok {
+	name := m.followed()
+	if name == "" {
 		return nil, fs.ErrNotExist
 	}
 	ref, err := m.store.Ref(name)

@@ -317,7 +317,6 @@ func TestDamageFoundWhileReading(t *testing.T) {
 	m := open(t, Options{URL: r.Dir, Dir: dir})
 	f := follow(t, m)
 	f.wantCommit(head)
-	m.store.DropCaches()
 	blob := r.Git("rev-parse", "HEAD:a.yaml")
 	overwriteAll(t, filepath.Join(dir, "objects", blob[:2], blob[2:]))
 	s, err := m.At(t.Context(), "HEAD")

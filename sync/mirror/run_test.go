@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,19 +16,38 @@ import (
 
 // A script is a source that says what the test tells it to, and counts how often it is asked.
 type script struct {
+	local localSource
+
+	mu     sync.Mutex
 	visits int
 	answer func(ctx context.Context) error // nil: as the repository has it
-	local  localSource
 }
 
 func (*script) close() {}
 
 func (s *script) visit(ctx context.Context) (visit, error) {
+	s.mu.Lock()
 	s.visits++
-	if err := s.answer(ctx); err != nil {
-		return nil, err
+	answer := s.answer
+	s.mu.Unlock()
+	if answer != nil {
+		if err := answer(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return s.local.visit(ctx)
+}
+
+func (s *script) will(answer func(ctx context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = answer
+}
+
+func (s *script) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.visits
 }
 
 // bubble runs a mirror of a script in a bubble in which time passes as fast as nothing happens.
@@ -39,7 +59,7 @@ func bubble(t *testing.T, poll time.Duration, test func(t *testing.T, m *Mirror,
 	synctest.Test(t, func(t *testing.T) {
 		// Watching would hold the bubble's time up, and is tested elsewhere: a server has nothing to watch.
 		m := open(t, Options{URL: "https://example.org/x.git", Dir: dir, Poll: poll})
-		s := &script{local: localSource{r.Dir}, answer: func(context.Context) error { return nil }}
+		s := &script{local: localSource{r.Dir}}
 		m.source = s
 		test(t, m, s, r)
 	})
@@ -50,10 +70,10 @@ func TestPollsWithJitter(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1000*time.Second)
 		defer cancel()
 		var visits []time.Time
-		s.answer = func(context.Context) error {
+		s.will(func(context.Context) error {
 			visits = append(visits, time.Now())
 			return nil
-		}
+		})
 		updates := 0
 		if err := m.Run(ctx, func(Update) { updates++ }); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Run returned %v", err)
@@ -86,18 +106,18 @@ func TestErrorsAreToldOnceAndRecoveryToo(t *testing.T) {
 		settle(time.Minute)
 		f.wantNothing()
 		attempt := 0
-		s.answer = func(context.Context) error {
+		s.will(func(context.Context) error {
 			attempt++
 			return fmt.Errorf("%w: attempt %d from port %d", remote.ErrUnreachable, attempt, 40000+attempt)
-		}
+		})
 		settle(time.Minute)
 		f.wantProblem(Unreachable)
 		f.wantNothing()
-		s.answer = func(context.Context) error { return remote.ErrDenied }
+		s.will(func(context.Context) error { return remote.ErrDenied })
 		settle(time.Minute)
 		f.wantProblem(Denied)
 		f.wantNothing()
-		s.answer = func(context.Context) error { return nil }
+		s.will(nil)
 		settle(time.Minute)
 		f.wantCommit(head)
 		f.wantNothing()
@@ -109,13 +129,13 @@ func TestWakeDoesNotWaitForThePoll(t *testing.T) {
 		f := follow(t, m)
 		f.next()
 		synctest.Wait()
-		start, before := time.Now(), s.visits
+		start, before := time.Now(), s.count()
 		for range 100 {
 			m.Wake()
 		}
 		synctest.Wait()
 		// Many wakes at once are one look, or two if the first had begun.
-		if got := s.visits - before; got < 1 || got > 2 {
+		if got := s.count() - before; got < 1 || got > 2 {
 			t.Errorf("%d visits", got)
 		}
 		head := r.CommitFile("a.yaml", "two")
@@ -135,14 +155,14 @@ func TestFirstLookIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		second := r.CommitFile("a.yaml", "two")
-		s.answer = func(ctx context.Context) error {
+		s.will(func(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("%w: %w", remote.ErrUnreachable, ctx.Err())
 			case <-time.After(5 * time.Second):
 				return nil
 			}
-		}
+		})
 		start := time.Now()
 		f := follow(t, m)
 		f.wantCommit(head.Revision.Commit)
@@ -212,7 +232,6 @@ func TestCopyOutlivesRewritingAndGC(t *testing.T) {
 	if _, err := m.Fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.store.DropCaches()
 	if got := read(t, s, "a.yaml"); s.Revision.Commit != lost || got != "two" {
 		t.Errorf("a.yaml is %q", got)
 	}
@@ -226,23 +245,27 @@ func TestSourceIsRepackedMeanwhile(t *testing.T) {
 	r := gittest.Init(t)
 	r.CommitFile("a.yaml", "start")
 	m := open(t, Options{URL: r.Dir, Ref: "main"})
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
+	var committing sync.Mutex // git add itself fails where a directory of objects is emptied under it
+	var repacking sync.WaitGroup
+	stop := make(chan struct{})
+	repacking.Go(func() {
+		packer := gittest.At(t, r.Dir)
 		for {
 			select {
 			case <-stop:
 				return
 			default:
-				r.Git("repack", "-q", "-a", "-d")
-				r.Git("prune-packed", "-q")
-				r.Git("pack-refs", "--all", "--prune")
+				committing.Lock()
+				packer.Git("repack", "-q", "-a", "-d")
+				packer.Git("pack-refs", "--all", "--prune")
+				committing.Unlock()
 			}
 		}
-	}()
-	w := gittest.At(t, r.Dir)
+	})
 	for i := range 30 {
-		head := w.CommitFile("a.yaml", fmt.Sprint(i))
+		committing.Lock()
+		head := r.CommitFile("a.yaml", fmt.Sprint(i))
+		committing.Unlock()
 		s, err := m.Fetch(t.Context())
 		if err != nil {
 			t.Errorf("fetch %d: %v", i, err)
@@ -251,7 +274,7 @@ func TestSourceIsRepackedMeanwhile(t *testing.T) {
 		}
 	}
 	close(stop)
-	<-stopped
+	repacking.Wait()
 }
 
 func TestHavesReachFarBack(t *testing.T) {

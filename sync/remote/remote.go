@@ -96,8 +96,11 @@ func redact(ep *transport.Endpoint) string {
 	shown := *ep
 	shown.Password = ""
 	if shown.Protocol != "ssh" {
-		// A token may stand in the place of the name.
+		// A token may stand in the place of the name, or in a query, which the library takes as a part of the path.
 		shown.User = ""
+		if i := strings.IndexAny(shown.Path, "?#"); i >= 0 {
+			shown.Path = shown.Path[:i]
+		}
 	}
 	return shown.String()
 }

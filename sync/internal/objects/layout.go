@@ -128,14 +128,10 @@ func (l Layout) Open() (*Store, error) {
 }
 
 func openStore(dir string, files billy.Filesystem) *Store {
-	return &Store{dir: dir, files: files, sto: newStorage(dir, files)}
-}
-
-func newStorage(dir string, files billy.Filesystem) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(files, cache.NewObjectLRU(cacheSize), filesystem.Options{
+	return &Store{dir: dir, sto: filesystem.NewStorageWithOptions(files, cache.NewObjectLRU(cacheSize), filesystem.Options{
 		LargeObjectThreshold: largeObject,
 		AlternatesFS:         osfs.New(filepath.VolumeName(dir)+string(filepath.Separator), osfs.WithBoundOS()),
-	})
+	})}
 }
 
 // supported refuses repositories whose objects or references have a form that cannot be read here.

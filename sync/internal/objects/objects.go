@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
@@ -28,8 +27,7 @@ var ErrDamaged = errors.New("damaged")
 
 // A Store reads one repository's objects and references.
 type Store struct {
-	dir   string
-	files billy.Filesystem
+	dir string
 
 	mu  sync.Mutex // guards all of storage, which keeps indexes and caches without locks of its own
 	sto *filesystem.Storage
@@ -230,11 +228,3 @@ const maxHint = 64 << 20
 
 // ParseHash reads a hash of 40 hexadecimal digits.
 func ParseHash(s string) Hash { return plumbing.NewHash(s) }
-
-// DropCaches forgets what was read, so that it is read from the disk again.
-func (s *Store) DropCaches() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sto = newStorage(s.dir, s.files)
-	s.trees.clear()
-}
