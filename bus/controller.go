@@ -1,0 +1,142 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/bus/internal/wire"
+)
+
+// State is all that the buckets hold, each ordered by name.
+type State struct {
+	Nodes       []api.NodeInfo
+	Assignments []api.Assignment
+	Routes      []api.Route
+	// RouteRevision is that of Routes; 0 when they are not the whole table, so that what is missing says nothing.
+	RouteRevision uint64
+	Statuses      []api.NodeStatus
+	Report        *api.Report // nil when there is none
+}
+
+// State reads what the buckets hold now. On a connection that keeps the buckets (see Keep), missing ones are made;
+// otherwise they hold nothing.
+func (c *Conn) State(ctx context.Context) (State, error) {
+	if err := c.keeping.ensure(ctx, c, false); err != nil {
+		return State{}, err
+	}
+	var s State
+	var err error
+	if s.Nodes, err = all(ctx, c, wire.Nodes, func(n api.NodeInfo) string { return n.Name }); err != nil {
+		return State{}, err
+	}
+	if s.Assignments, err = all(ctx, c, wire.Assignments, func(a api.Assignment) string { return a.Node }); err != nil {
+		return State{}, err
+	}
+	if s.Statuses, err = all(ctx, c, wire.Statuses, func(s api.NodeStatus) string { return s.Node }); err != nil {
+		return State{}, err
+	}
+	if s.Routes, s.RouteRevision, err = c.currentRoutes(ctx); err != nil {
+		return State{}, err
+	}
+	report, err := c.Report(ctx)
+	switch {
+	case err == nil:
+		s.Report = &report
+	case !errors.Is(err, ErrNotFound):
+		return State{}, err
+	}
+	return s, nil
+}
+
+// all reads every value of a bucket.
+func all[T any](ctx context.Context, c *Conn, bucket string, name func(T) string) ([]T, error) {
+	entries, err := c.fetchBucket(ctx, bucket, wire.Any)
+	if err != nil {
+		return nil, err
+	}
+	return decodeAll(c, entries, name), nil
+}
+
+func (c *Conn) currentRoutes(ctx context.Context) ([]api.Route, uint64, error) {
+	id, err := c.identify(ctx, wire.Stream(wire.Routes))
+	if errors.Is(err, errNoStore) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	v := view{epoch: id.epoch, entries: map[string]entry{}, changed: map[string]struct{}{}}
+	w := watcher{conn: c, bucket: wire.Routes, filter: wire.Any, view: &v}
+	if err := w.read(ctx); err != nil {
+		return nil, 0, err
+	}
+	if table, whole := c.table(v.epoch, v.top, v.entries); whole {
+		return table.Routes, table.Revision, nil
+	}
+	routes := present(v.entries)
+	delete(routes, wire.MarkKey)
+	return decodeAll(c, routes, serviceKey), 0, nil
+}
+
+// PutAssignment stores the complete set of pods of a node.
+func (c *Conn) PutAssignment(ctx context.Context, a api.Assignment) error {
+	if err := checkName("node", a.Node); err != nil {
+		return err
+	}
+	_, err := c.put(ctx, wire.Assignments, a.Node, a)
+	return err
+}
+
+// WatchStatuses calls fn with each newest status of each node, until ctx is done.
+func (c *Conn) WatchStatuses(ctx context.Context, fn func(api.NodeStatus)) error {
+	return watchValues(ctx, c, wire.Statuses, wire.Any, func(s api.NodeStatus) string { return s.Node }, fn)
+}
+
+// WatchAcks calls fn with each newest acknowledgement of each node, until ctx is done. An acknowledgement of routes that
+// were in a store which is lost says nothing about those of this one, and is withheld.
+func (c *Conn) WatchAcks(ctx context.Context, fn func(api.Ack)) error {
+	var routes storeID
+	return c.watch(ctx, wire.Acks, wire.Any, func(v *view) {
+		for _, ack := range decodeAll(c, v.news(), func(a api.Ack) string { return a.Node }) {
+			if v.fresh || ack.Revision > routes.epoch+routes.last {
+				now, err := c.identify(ctx, wire.Stream(wire.Routes))
+				if err != nil {
+					c.log.Debug("an acknowledgement is left out: its routes cannot be found", "node", ack.Node, "error", err)
+					c.notices.wake(wire.Stream(wire.Acks))
+					continue
+				}
+				routes = now
+			}
+			if ack.Revision >= routes.epoch && ack.Revision <= routes.epoch+routes.last {
+				fn(ack)
+			}
+		}
+	})
+}
+
+// PutReport stores what the controller says of the whole.
+func (c *Conn) PutReport(ctx context.Context, report api.Report) error {
+	_, err := c.put(ctx, wire.Reports, wire.ReportKey, report)
+	return err
+}
+
+// Report reads it; ErrNotFound when no controller has reported yet.
+func (c *Conn) Report(ctx context.Context) (api.Report, error) {
+	entries, err := c.fetchBucket(ctx, wire.Reports, wire.ReportKey)
+	if err != nil {
+		return api.Report{}, err
+	}
+	e, ok := entries[wire.ReportKey]
+	if !ok {
+		return api.Report{}, fmt.Errorf("no controller has reported yet: %w", ErrNotFound)
+	}
+	var report api.Report
+	return report, decode(e.header, e.data, &report)
+}
+
+// WatchReport calls fn with each newest report, until ctx is done.
+func (c *Conn) WatchReport(ctx context.Context, fn func(api.Report)) error {
+	return watchValues(ctx, c, wire.Reports, wire.ReportKey, func(api.Report) string { return wire.ReportKey }, fn)
+}

@@ -1,0 +1,228 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/bus/internal/wire"
+)
+
+// A mark is stored after every change of the routes. The table is whole, and nodes may follow it, when the mark is the
+// newest message of its bucket and there are as many routes as it says: so neither an empty store, nor one that lost a
+// part, nor half a change ever looks like services that are gone.
+type mark struct {
+	Term  api.Term `json:"term"`
+	Count int      `json:"count"`
+}
+
+// markerTTL is how long the note of a deleted route stays for watches to see. One that was away for longer reads all.
+const markerTTL = "1h"
+
+func routeKey(service api.Ref) (string, error) {
+	for _, part := range []string{service.Namespace, service.Name} {
+		if err := checkName("service", part); err != nil {
+			return "", err
+		}
+	}
+	return service.Namespace + "." + service.Name, nil
+}
+
+func serviceKey(r api.Route) string { return r.Service.Namespace + "." + r.Service.Name }
+
+// table reads a whole table from the entries of the bucket; false if it is not whole.
+func (c *Conn) table(epoch, top uint64, entries map[string]entry) (api.RouteTable, bool) {
+	there := present(entries)
+	closing, ok := there[wire.MarkKey]
+	delete(there, wire.MarkKey)
+	var m mark
+	if !ok || closing.seq != top || decode(closing.header, closing.data, &m) != nil || m.Count != len(there) {
+		return api.RouteTable{}, false
+	}
+	routes := decodeAll(c, there, serviceKey)
+	if len(routes) != m.Count {
+		return api.RouteTable{}, false
+	}
+	slices.SortFunc(routes, func(a, b api.Route) int { return a.Service.Compare(b.Service) })
+	return api.RouteTable{Revision: epoch + closing.seq, Routes: routes}, true
+}
+
+// WatchRoutes calls fn with each newest complete table, until ctx is done. A table that is not complete is not an empty
+// one: fn is not called.
+func (c *Conn) WatchRoutes(ctx context.Context, fn func(api.RouteTable)) error {
+	return c.watch(ctx, wire.Routes, wire.Any, func(v *view) {
+		if table, whole := c.table(v.epoch, v.top, v.entries); whole {
+			fn(table)
+		}
+	})
+}
+
+// routeWriter remembers what this connection has written to the routes bucket, so that a change costs no reading.
+type routeWriter struct {
+	mu    sync.Mutex
+	epoch uint64
+	last  uint64 // the newest sequence that is accounted for
+	keys  map[string]struct{}
+	mark  mark
+	whole bool
+}
+
+// PutRoutes stores the routes that changed and removes those that are gone. It returns the revision of the table that
+// holds the change: a node that acknowledges that or a later one has it. Until CompleteRoutes has been called for this
+// store, nodes do not see it. A leader of an earlier term than has written before gets ErrStaleTerm.
+func (c *Conn) PutRoutes(ctx context.Context, term api.Term, changed []api.Route, deleted []api.Ref) (revision uint64, err error) {
+	w := &c.routes
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.catchUp(ctx, c, term); err != nil {
+		return 0, fmt.Errorf("put routes: %w", err)
+	}
+	messages, err := w.messages(changed, deleted)
+	if err != nil {
+		return 0, err
+	}
+	if len(messages) == 0 && w.mark.Term == term {
+		return w.epoch + w.last, nil
+	}
+	if w.last, err = c.publishAll(ctx, messages, w.last); err == nil && w.whole {
+		err = w.putMark(ctx, c, term)
+	}
+	if err != nil {
+		w.epoch = 0 // how far it came is read the next time
+		return 0, fmt.Errorf("put routes: %w", err)
+	}
+	return w.epoch + w.last, nil
+}
+
+// CompleteRoutes says that the bucket holds the whole table. From then on nodes follow it.
+func (c *Conn) CompleteRoutes(ctx context.Context, term api.Term) error {
+	w := &c.routes
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.catchUp(ctx, c, term); err != nil {
+		return fmt.Errorf("complete the routes: %w", err)
+	}
+	if w.whole && w.mark.Term == term {
+		return nil
+	}
+	if err := w.putMark(ctx, c, term); err != nil {
+		w.epoch = 0
+		return fmt.Errorf("complete the routes: %w", err)
+	}
+	return nil
+}
+
+// catchUp reads the bucket unless it is as this connection left it, and refuses a leader that has been followed.
+func (w *routeWriter) catchUp(ctx context.Context, c *Conn, term api.Term) error {
+	id, err := c.identify(ctx, wire.Stream(wire.Routes))
+	if errors.Is(err, errNoStore) {
+		if err = c.Keep(ctx); err == nil {
+			id, err = c.identify(ctx, wire.Stream(wire.Routes))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if id.epoch != w.epoch || id.last != w.last {
+		there, err := c.fetchBucket(ctx, wire.Routes, wire.Any)
+		if err != nil {
+			return err
+		}
+		w.epoch, w.last, w.mark, w.whole, w.keys = id.epoch, id.last, mark{}, false, map[string]struct{}{}
+		if closing, ok := there[wire.MarkKey]; ok {
+			if err := decode(closing.header, closing.data, &w.mark); err != nil {
+				return err
+			}
+			delete(there, wire.MarkKey)
+			w.whole = closing.seq == id.last && len(there) == w.mark.Count
+		}
+		for key := range there {
+			w.keys[key] = struct{}{}
+		}
+	}
+	if w.mark.Term > term {
+		return fmt.Errorf("%w: term %d has written the routes, this is term %d", ErrStaleTerm, w.mark.Term, term)
+	}
+	return nil
+}
+
+// messages are those that make the change.
+func (w *routeWriter) messages(changed []api.Route, deleted []api.Ref) ([]*nats.Msg, error) {
+	var messages []*nats.Msg
+	keys := maps.Clone(w.keys)
+	for _, route := range changed {
+		key, err := routeKey(route.Service)
+		if err != nil {
+			return nil, err
+		}
+		header, data, err := encode(route)
+		if err != nil {
+			return nil, err
+		}
+		keys[key] = struct{}{}
+		messages = append(messages, &nats.Msg{Subject: wire.Key(wire.Routes, key), Header: header, Data: data})
+	}
+	for _, service := range deleted {
+		key, err := routeKey(service)
+		if err != nil {
+			return nil, err
+		}
+		if _, there := keys[key]; !there {
+			continue
+		}
+		delete(keys, key)
+		messages = append(messages, &nats.Msg{Subject: wire.Key(wire.Routes, key), Header: nats.Header{
+			"KV-Operation":         []string{"PURGE"},
+			jetstream.MsgRollup:    []string{jetstream.MsgRollupSubject},
+			jetstream.MsgTTLHeader: []string{markerTTL},
+		}})
+	}
+	w.keys = keys
+	return messages, nil
+}
+
+// publishAll stores messages of the routes bucket in their order, without waiting for each, and returns the sequence of the last.
+func (c *Conn) publishAll(ctx context.Context, messages []*nats.Msg, last uint64) (uint64, error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	ctx, deny := context.WithCancelCause(ctx)
+	defer deny(nil)
+	defer c.denials.expect(wire.Key(wire.Routes, ""), func() { deny(ErrDenied) })()
+	pending := make([]jetstream.PubAckFuture, 0, len(messages))
+	for _, m := range messages {
+		future, err := c.js.PublishMsgAsync(m)
+		if err != nil {
+			return last, fmt.Errorf("store %s: %w", m.Subject, unavailable(err))
+		}
+		pending = append(pending, future)
+	}
+	for i, future := range pending {
+		select {
+		case ack := <-future.Ok():
+			last = ack.Sequence
+		case err := <-future.Err():
+			return last, fmt.Errorf("store %s: %w", messages[i].Subject, unavailable(err))
+		case <-ctx.Done():
+			return last, fmt.Errorf("store %s: %w", messages[i].Subject, context.Cause(ctx))
+		}
+	}
+	return last, nil
+}
+
+// putMark closes a change. It fails when anything else was written to the bucket since it was read.
+func (w *routeWriter) putMark(ctx context.Context, c *Conn, term api.Term) error {
+	m := mark{Term: term, Count: len(w.keys)}
+	seq, err := c.put(ctx, wire.Routes, wire.MarkKey, m, jetstream.WithExpectLastSequence(w.last))
+	if err != nil {
+		return err
+	}
+	w.last, w.mark, w.whole = seq, m, true
+	return nil
+}
