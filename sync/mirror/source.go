@@ -59,8 +59,8 @@ func openSource(url remote.URL, auth Auth) (source, error) {
 	return serverSource{client}, nil
 }
 
-// A localSource is a repository on this machine. Its objects are copied in process: a new commit takes about a
-// millisecond, where a git-upload-pack would take twenty to start.
+// A localSource is a repository on this machine. Its objects are copied in process, which takes a third of the time that
+// a git-upload-pack does (BenchmarkFetch), and needs no git.
 type localSource struct{ path string }
 
 func (localSource) close() {}
