@@ -100,6 +100,8 @@ func TestServerRefuses(t *testing.T) {
 	}
 	o := options(bare.ServeHTTP(nil))
 	o.Auth = login
+	scratch := t.TempDir()
+	t.Setenv("TMPDIR", scratch)
 	if _, err := To(t.Context(), o, commits[0]); !errors.Is(err, remote.ErrRejected) {
 		t.Errorf("got %v", err)
 	}
@@ -110,7 +112,7 @@ func TestServerRefuses(t *testing.T) {
 	if _, err := To(t.Context(), o, commits[0]); !errors.Is(err, remote.ErrDenied) || strings.Contains(err.Error(), "guess") {
 		t.Errorf("got %v", err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "headway-rollback-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(scratch, "*")); len(left) > 0 {
 		t.Errorf("left behind are %q", left)
 	}
 }
