@@ -75,8 +75,11 @@ func (p *pod) resolvConf() (string, error) {
 		return string(data), err
 	}
 	s := "nameserver " + c.Nameserver + "\n"
+	for _, other := range p.host.peers.nameservers() {
+		s += "nameserver " + other + "\n"
+	}
 	if c.Domain != "" {
-		s += fmt.Sprintf("search %s.svc.%[2]s svc.%[2]s %[2]s\noptions ndots:5\n", p.record.Placement.Pod.Namespace, c.Domain)
+		s += fmt.Sprintf("search %s.svc.%[2]s svc.%[2]s %[2]s\noptions ndots:5 timeout:1\n", p.record.Placement.Pod.Namespace, c.Domain)
 	}
 	return s, nil
 }
@@ -88,7 +91,7 @@ func (p *pod) containerMounts(c *corev1.Container) ([]Mount, error) {
 	for _, m := range c.VolumeMounts {
 		source, found := p.mounts[m.Name]
 		if !found {
-			return nil, fmt.Errorf("container %s mounts volume %s, which the pod does not have", c.Name, m.Name)
+			return nil, fmt.Errorf("it mounts volume %s, which the pod does not have", m.Name)
 		}
 		i := slices.IndexFunc(p.template.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })
 		readOnly := m.ReadOnly || i >= 0 && p.template.Spec.Volumes[i].ConfigMap != nil

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"headway.dev/headway/api"
@@ -20,6 +22,7 @@ type peers struct {
 	agent  *Agent
 	listed *latest[[]api.NodeInfo]
 	known  map[string]peer // by name
+	names  atomic.Pointer[[]string]
 }
 
 // A peer is another node.
@@ -32,12 +35,17 @@ func newPeers(a *Agent) *peers {
 	return &peers{agent: a, listed: newLatest[[]api.NodeInfo](), known: map[string]peer{}}
 }
 
+// restore reads the nodes that were known when the daemon ran last.
+func (p *peers) restore() {
+	if err := p.agent.disk.read(peersFile, &p.known); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.agent.log.Error("the nodes on disk cannot be read: they are known again when the bus lists them", "error", err)
+	}
+	p.chooseNameservers()
+}
+
 // run follows the list of nodes until ctx is done.
 func (p *peers) run(ctx context.Context) {
 	a := p.agent
-	if err := a.disk.read(peersFile, &p.known); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		a.log.Error("the nodes on disk cannot be read: they are known again when the bus lists them", "error", err)
-	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -50,6 +58,7 @@ func (p *peers) run(ctx context.Context) {
 // apply routes the nodes that are listed, and those that were until lately.
 func (p *peers) apply(ctx context.Context, nodes []api.NodeInfo) error {
 	p.merge(nodes, time.Now())
+	p.chooseNameservers()
 	infos := make([]api.NodeInfo, 0, len(p.known))
 	for _, name := range slices.Sorted(maps.Keys(p.known)) {
 		infos = append(infos, p.known[name].Info)
@@ -74,4 +83,30 @@ func (p *peers) merge(nodes []api.NodeInfo, now time.Time) {
 			p.known[n.Name] = peer{n, now}
 		}
 	}
+}
+
+// maxNameservers is how many of the other nodes a pod asks for names; resolvers look at three name servers in all.
+const maxNameservers = 2
+
+// chooseNameservers picks the nodes that follow this one by name, so that the load of a node that is away is spread.
+func (p *peers) chooseNameservers() {
+	others := slices.Sorted(maps.Keys(p.known))
+	next, _ := slices.BinarySearch(others, p.agent.config.Info.Name)
+	var addresses []string
+	for _, name := range slices.Concat(others[next:], others[:next]) {
+		// Each node answers on the first address of its range.
+		prefix, err := netip.ParsePrefix(p.known[name].Info.PodCIDR)
+		if err == nil && len(addresses) < maxNameservers {
+			addresses = append(addresses, prefix.Masked().Addr().Next().String())
+		}
+	}
+	p.names.Store(&addresses)
+}
+
+// nameservers are where pods ask for names while this node's daemon is away.
+func (p *peers) nameservers() []string {
+	if addresses := p.names.Load(); addresses != nil {
+		return *addresses
+	}
+	return nil
 }

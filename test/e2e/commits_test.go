@@ -11,8 +11,8 @@ import (
 // and that the next good commit deploys at once.
 func TestBadCommits(t *testing.T) {
 	s := open(t)
-	before := s.pids()
 	good := s.deploy("The last good commit")
+	before := s.pids()
 	doubled := "apiVersion: v1\nkind: Service\nmetadata: {name: catalog, namespace: shop}\nspec:\n  selector: {app: other}\n  ports: [{port: 81}]\n"
 	for _, bad := range []struct {
 		name  string
@@ -23,7 +23,7 @@ func TestBadCommits(t *testing.T) {
 		{"syntax error in CUE", func(s *stage) { s.write("front/front.cue", "package front\n\ndeployment: {\n") }, []string{"front/front.cue:"}},
 		{"wrong field", func(s *stage) { s.edit("catalog.yaml", "replicas: 3", "replica: 3") }, []string{"catalog.yaml:", "replica", "replicas"}},
 		{"two definitions", func(s *stage) { s.write("second.yaml", doubled) }, []string{"second.yaml:", "catalog.yaml:", "Service/shop/catalog"}},
-		{"empty tree", (*stage).empty, []string{"nothing"}},
+		{"empty tree", (*stage).empty, []string{"no object"}},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			s := &stage{t, s.Cluster}

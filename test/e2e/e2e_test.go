@@ -130,21 +130,26 @@ func (s *stage) write(file, content string) {
 	}
 }
 
-// pids maps each running container of each pod to its process.
+// pids maps each running container of each pod to its process, once no pod is on its way out any more.
 func (s *stage) pids() map[string]int {
 	s.Helper()
-	pods, err := s.Pods(s.Context())
-	if err != nil {
-		s.Fatal(err)
-	}
 	pids := map[string]int{}
-	for _, p := range pods {
-		for _, c := range p.Containers {
-			if c.State == "running" {
+	s.eventually("settle", func() string {
+		pods, err := s.Pods(s.Context())
+		if err != nil {
+			return err.Error()
+		}
+		clear(pids)
+		for _, p := range pods {
+			if p.Phase != api.PodRunning || !p.Ready {
+				return fmt.Sprintf("%s is %s", p.Placement.Pod, p.Phase)
+			}
+			for _, c := range p.Containers {
 				pids[p.Placement.UID+"/"+c.Name] = c.PID
 			}
 		}
-	}
+		return ""
+	})
 	return pids
 }
 
