@@ -1,0 +1,166 @@
+package iptables
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"headway.dev/headway/api"
+)
+
+// Options say how a node programs its services.
+type Options struct {
+	Node        string       // its name
+	PodCIDR     netip.Prefix // as in Config
+	ClusterCIDR netip.Prefix
+	ServiceCIDR netip.Prefix
+	Bridge      string
+	Backend     string       // nft or legacy; empty is the one that the iptables command has
+	Logger      *slog.Logger // nil discards
+}
+
+// A Router keeps the kernel's rules as the routes have them, in the network namespace of the thread that calls it.
+//
+// It verifies what the kernel has at each Apply, before it relies on it. It does so by the kernel's stamp: as long as that
+// is the one that the last Apply left, nobody has changed any rule, and nothing is read. When it is another, all rules are
+// read, and the difference repairs what others did to ours.
+type Router struct {
+	config         Config
+	backend, other backend
+	log            *slog.Logger
+
+	mu    sync.Mutex
+	known ruleset // what the kernel has if its stamp is this one
+	stamp stamp
+	udp   udpServices // of the last table applied; nil before the first
+	left  []string    // of the last table applied: what could not be written
+}
+
+// Open chooses the back end. It changes nothing in the kernel.
+func Open(o Options) (*Router, error) {
+	config := Config{PodCIDR: o.PodCIDR, ClusterCIDR: o.ClusterCIDR, ServiceCIDR: o.ServiceCIDR, Bridge: o.Bridge}
+	if err := config.validate(); err != nil {
+		return nil, fmt.Errorf("services of node %s: %w", o.Node, err)
+	}
+	chosen, other, err := choose(o.Backend)
+	if err != nil {
+		return nil, fmt.Errorf("services of node %s: %w", o.Node, err)
+	}
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Router{config: config, backend: chosen, other: other, log: log}, nil
+}
+
+// Backend is nft or legacy.
+func (r *Router) Backend() string { return r.backend.name }
+
+// Apply makes the kernel's rules those of the table. What of the table cannot be written as a rule is logged and left out.
+func (r *Router) Apply(ctx context.Context, table api.RouteTable) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ports, left := servicePorts(r.config, table)
+	r.report(left)
+	want := build(r.config, ports)
+	first := r.udp == nil
+	if first {
+		if err := r.remove(ctx, r.other); err != nil {
+			return fmt.Errorf("services: rules of the other back end: %w", err)
+		}
+	}
+	repaired, err := r.reconcile(ctx, want)
+	if err != nil {
+		// Others may have changed what the difference was made for while it was made.
+		r.stamp = stamp{}
+		if repaired, err = r.reconcile(ctx, want); err != nil {
+			return fmt.Errorf("services: %w", err)
+		}
+	}
+	udp := udpServicesOf(ports)
+	if first || repaired || r.udp.lost(udp) {
+		if err := udp.forgetStale(r.config.ServiceCIDR); err != nil {
+			return fmt.Errorf("services: %w", err)
+		}
+	}
+	r.udp = udp
+	return nil
+}
+
+// reconcile brings the kernel from what it has to what is wanted. It says whether it had to read what the kernel has.
+func (r *Router) reconcile(ctx context.Context, want ruleset) (read bool, err error) {
+	before, err := r.backend.stamp()
+	if err != nil {
+		return false, err
+	}
+	if before != r.stamp || r.stamp == (stamp{}) {
+		read = true
+		if r.known, err = r.backend.read(ctx); err != nil {
+			return read, err
+		}
+	}
+	have := r.known
+	r.known, r.stamp = nil, stamp{} // until all has gone well nothing is known
+	inputs := difference(have, want, r.backend.prepare)
+	transactions := 0
+	for _, input := range inputs {
+		if err := r.backend.load(ctx, input); err != nil {
+			return read, err
+		}
+		transactions += bytes.Count(input, []byte("COMMIT\n"))
+	}
+	after, err := r.backend.stamp()
+	if err != nil {
+		return read, err
+	}
+	if r.backend.counts && after != before.plus(transactions) {
+		return read, nil // somebody else was at it too: the next Apply reads
+	}
+	r.known, r.stamp = want, after
+	return read, nil
+}
+
+// report logs what was left out, once.
+func (r *Router) report(left []string) {
+	if slices.Equal(left, r.left) {
+		return
+	}
+	for _, what := range left {
+		r.log.Warn("a part of the routes cannot be programmed", "what", what)
+	}
+	r.left = left
+}
+
+// Cleanup removes every chain of ours and the jumps to them, from both back ends.
+func (r *Router) Cleanup(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known, r.stamp, r.udp = nil, stamp{}, nil
+	for _, b := range []backend{r.backend, r.other} {
+		if err := r.remove(ctx, b); err != nil {
+			return fmt.Errorf("remove the rules of services: %w", err)
+		}
+	}
+	return nil
+}
+
+// remove takes all of ours out of a back end.
+func (r *Router) remove(ctx context.Context, b backend) error {
+	if !b.inUse() {
+		return nil
+	}
+	have, err := b.read(ctx)
+	if err != nil || have.empty() {
+		return err
+	}
+	for _, input := range difference(have, newRuleset(), b.prepare) {
+		if err := b.load(ctx, input); err != nil {
+			return err
+		}
+	}
+	return nil
+}
