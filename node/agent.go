@@ -86,6 +86,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.begin(nil)
 
 	a.readAssignment()
+	a.peers.restore()
 	for _, part := range []func(context.Context){a.runRoutes, a.peers.run, a.publishEvents, a.join, a.beat} {
 		work.Go(func() { part(ctx) })
 	}

@@ -17,7 +17,8 @@ type container struct {
 	id      string // of the current run; empty before it is made
 
 	imageReady bool
-	broken     bool // the current run failed to start
+	broken     bool      // the current run failed to start
+	removed    Container // what the run before was, if it was removed to make it anew or for good
 
 	// Once the current run has ended:
 	settled   bool
@@ -107,53 +108,61 @@ func (p *pod) settle(c *container, now time.Time) {
 	default:
 		c.restart = true
 	}
-	why := p.endOf(c, k)
-	c.ended = why
+	c.ended = p.endOf(c, k)
+	why, news := "container "+c.spec.Name+" "+c.ended, p.countEnd(c, k)
 	if !c.restart {
-		if k.ExitCode != 0 {
+		if news && k.ExitCode != 0 {
 			p.event("Failed", why, warning)
 		}
 		return
 	}
-	wait := p.crashWait(c, k)
+	wait := crashWait(p.record.Ends[c.spec.Name].Failures)
 	c.restartAt = k.Finished.Add(wait)
 	if k.Finished.IsZero() || k.Finished.After(now) {
 		c.restartAt = now.Add(wait)
 	}
+	if wait > 0 {
+		c.waits = trouble{"CrashLoopBackOff", fmt.Sprintf("back-off %v: it %s", wait, c.ended)}
+	}
 	switch {
-	case c.restartAt.After(now):
-		c.waits = trouble{"CrashLoopBackOff", fmt.Sprintf("back-off %v: %s", wait, why)}
+	case !news:
+	case wait > 0:
 		p.event("BackOff", why+fmt.Sprintf("; it is restarted %v after that", wait), warning)
 	case k.ExitCode != 0:
 		p.event("Failed", why+"; it is restarted at once", warning)
 	}
 }
 
-// crashWait is how long a container that ended waits for its next run: not at all after the first end or a steady run.
-func (p *pod) crashWait(c *container, k Container) time.Duration {
+// countEnd keeps a run's end in the record, and reports whether it was not there yet.
+func (p *pod) countEnd(c *container, k Container) bool {
 	last := p.record.Ends[c.spec.Name]
-	if last.ID != c.id {
-		if !k.Started.IsZero() && k.Finished.Sub(k.Started) >= steadyRun {
-			last.Failures = 0
-		}
-		last = end{ID: c.id, Failures: last.Failures + 1}
-		if p.record.Ends == nil {
-			p.record.Ends = map[string]end{}
-		}
-		p.record.Ends[c.spec.Name], p.dirty = last, true
+	if last.ID == c.id {
+		return false
 	}
-	if last.Failures == 1 {
+	if !k.Started.IsZero() && k.Finished.Sub(k.Started) >= steadyRun {
+		last.Failures = 0
+	}
+	if p.record.Ends == nil {
+		p.record.Ends = map[string]end{}
+	}
+	p.record.Ends[c.spec.Name], p.dirty = end{ID: c.id, Failures: last.Failures + 1}, true
+	return true
+}
+
+// crashWait is how long a container waits for its next run: not at all after the first end in a row.
+func crashWait(failures int) time.Duration {
+	if failures <= 1 {
 		return 0
 	}
-	return crashSchedule.after(last.Failures - 1)
+	return crashSchedule.after(failures - 1)
 }
 
 // endOf says how a container ended, with the last line of its log.
 func (p *pod) endOf(c *container, k Container) string {
-	s := fmt.Sprintf("container %s ended with exit code %d", c.spec.Name, k.ExitCode)
+	s := fmt.Sprintf("ended with exit code %d", k.ExitCode)
 	switch {
 	case k.OOM:
-		s = fmt.Sprintf("container %s was killed: it went past its memory limit", c.spec.Name)
+		s = "was killed: it went past its memory limit"
 	case !c.told.IsZero():
 		s += " after it failed its liveness probe"
 	}

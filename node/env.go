@@ -95,7 +95,7 @@ func (s surroundings) env(c *corev1.Container) (*environment, error) {
 	e.set("HOSTNAME", s.hostname)
 	for _, from := range c.EnvFrom {
 		if err := s.setFrom(e, from); err != nil {
-			return nil, fmt.Errorf("container %s: envFrom: %w", c.Name, err)
+			return nil, fmt.Errorf("envFrom: %w", err)
 		}
 	}
 	for _, v := range c.Env {
@@ -105,7 +105,7 @@ func (s surroundings) env(c *corev1.Container) (*environment, error) {
 		}
 		value, found, err := s.resolve(*v.ValueFrom)
 		if err != nil {
-			return nil, fmt.Errorf("container %s: variable %s: %w", c.Name, v.Name, err)
+			return nil, fmt.Errorf("variable %s: %w", v.Name, err)
 		}
 		if found {
 			e.set(v.Name, value)

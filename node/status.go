@@ -128,6 +128,9 @@ func (p *pod) troubleOf(c *container) trouble {
 
 func (p *pod) describeContainer(c *container) api.ContainerStatus {
 	k := p.known[c.id]
+	if k.State == "" && p.stopping() {
+		k = c.removed
+	}
 	s := api.ContainerStatus{
 		Name: c.spec.Name, ID: c.id, Image: c.spec.Image, PID: k.PID, Restarts: c.attempt,
 		ExitCode: k.ExitCode, Started: k.Started, Finished: k.Finished,
@@ -136,11 +139,11 @@ func (p *pod) describeContainer(c *container) api.ContainerStatus {
 	switch {
 	case k.State == ContainerRunning:
 		s.State = stateRunning
-		s.Ready = !p.stopping() && (c.spec.ReadinessProbe == nil || c.ready)
-		if !s.Ready {
-			s.Message = cmp.Or(c.unready, "its readiness probe has not answered yet")
+		s.Ready = !p.stopping() && c.unhealthy == "" && (c.spec.ReadinessProbe == nil || c.ready)
+		if !s.Ready && !p.stopping() {
+			s.Message = cmp.Or(c.unhealthy, c.unready, "its readiness probe has not answered yet")
 		}
-	case k.State == ContainerExited && !c.restart:
+	case k.State == ContainerExited && (!c.restart || p.stopping()), k.State != "" && p.stopping():
 		s.State, s.Reason = stateTerminated, exitReason(k)
 		if k.ExitCode != 0 {
 			s.Message = c.ended

@@ -147,7 +147,7 @@ func explain(reason string, failures int, err error) (trouble, schedule) {
 	if !errors.As(err, &image) {
 		return t, stepSchedule
 	}
-	t.reason = image.Reason
+	t = trouble{image.Reason, image.Image + ": " + image.Err.Error()}
 	if t.reason == errImagePull && failures > 0 {
 		t.reason = "ImagePullBackOff"
 	}
@@ -255,11 +255,12 @@ func (p *pod) remove(ctx context.Context, t target) error {
 	if err := p.host.config.Runtime.Remove(ctx, t.id); err != nil {
 		return err
 	}
+	removed := p.known[t.id]
 	delete(p.known, t.id)
 	p.changed = p.host.look.number()
 	for _, c := range p.containers {
 		if c.id == t.id {
-			c.id, c.broken = "", false
+			c.id, c.broken, c.removed = "", false, removed
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ package fakehost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -31,6 +32,9 @@ func (c Call) String() string {
 	}
 	return "before " + c.Op + " " + c.What
 }
+
+// ErrKilled is what a fault returns that ends the agent as kill -9 does: what it was about stays half done.
+var ErrKilled = errors.New("killed")
 
 // A Fault decides about each call, once before and once after its effect: an error is what the caller gets.
 type Fault func(Call) error
@@ -175,7 +179,7 @@ func (h *Host) String() string {
 		fmt.Fprintf(&b, "half-made %s\n", id)
 	}
 	for _, uid := range slices.Sorted(maps.Keys(h.sandboxes)) {
-		fmt.Fprintf(&b, "sandbox %s %s\n", uid, h.sandboxes[uid].IP)
+		fmt.Fprintf(&b, "sandbox %s\n", uid)
 	}
 	for _, uid := range slices.Sorted(maps.Keys(h.volumes)) {
 		fmt.Fprintf(&b, "volumes %s %s\n", uid, strings.Join(h.volumes[uid], ","))

@@ -15,8 +15,13 @@ import (
 // exitKilled is what a process ends with that SIGKILL took.
 const exitKilled = 128 + int(syscall.SIGKILL)
 
-// Runtime is the machine's node.Runtime.
-func (h *Host) Runtime() node.Runtime { return runtime{h} }
+// Runtime opens the machine's node.Runtime, as a daemon that starts does: what the last one left half made goes.
+func (h *Host) Runtime() node.Runtime {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.half)
+	return runtime{h}
+}
 
 type runtime struct{ h *Host }
 
@@ -60,9 +65,20 @@ func (r runtime) Create(ctx context.Context, config node.ContainerConfig) (strin
 		return nil
 	})
 	if err != nil {
+		r.clear(id, err)
 		return "", err
 	}
 	return id, nil
+}
+
+// clear takes away what a failed Create has made, if there was still somebody to do so.
+func (r runtime) clear(id string, err error) {
+	if errors.Is(err, ErrKilled) {
+		return
+	}
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	delete(r.h.half, id)
 }
 
 func (r runtime) Start(ctx context.Context, id string) error {

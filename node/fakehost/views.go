@@ -129,7 +129,9 @@ func (v volumes) Prepare(ctx context.Context, uid string, template *api.PodTempl
 			names = append(names, volume.Name)
 			paths[volume.Name] = filepath.Join("/volumes", uid, volume.Name)
 		}
-		v.h.volumes[uid] = names
+		if len(names) > 0 {
+			v.h.volumes[uid] = names
+		}
 		return nil
 	})
 	return paths, err

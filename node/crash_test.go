@@ -1,0 +1,268 @@
+package node_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"pgregory.net/rapid"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/node"
+	"headway.dev/headway/node/fakehost"
+)
+
+// A killer ends the agent at one of its calls to the machine, before or after the call's effect. The dead agent can do
+// nothing more.
+type killer struct {
+	mu    sync.Mutex
+	after int // calls to let pass
+	dead  bool
+	at    fakehost.Call
+	died  chan struct{}
+}
+
+func (k *killer) arm(after int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.after, k.dead, k.died = after, false, make(chan struct{})
+}
+
+func (k *killer) fault(c fakehost.Call) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.dead {
+		return fakehost.ErrKilled
+	}
+	if k.after--; k.after >= 0 {
+		return nil
+	}
+	k.dead, k.at = true, c
+	close(k.died)
+	return fakehost.ErrKilled
+}
+
+// story is a template of two containers and a volume, and one that is done at once.
+func (w *world) story() {
+	w.template("web", api.PodTemplate{Spec: corev1.PodSpec{
+		TerminationGracePeriodSeconds: new(int64(5)),
+		Volumes:                       []corev1.Volume{{Name: "tmp"}},
+		Containers: []corev1.Container{
+			{Name: "web", Image: "web", ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{}}}},
+			{Name: "side", Image: "side", Command: []string{"/bin/sh", "-c", "trap '' TERM; sleep 1000000"}},
+		},
+	}}, nil)
+	w.template("crash", api.PodTemplate{Spec: corev1.PodSpec{
+		Containers: []corev1.Container{{Name: "web", Image: "web", Command: []string{"/bin/sh", "-c", "sleep 3; exit 1"}}},
+	}}, nil)
+	w.template("once", api.PodTemplate{Spec: corev1.PodSpec{
+		RestartPolicy: corev1.RestartPolicyNever,
+		Containers:    []corev1.Container{{Name: "web", Image: "web", Command: []string{"/bin/sh", "-c", "sleep 1"}}},
+	}}, nil)
+}
+
+// expected is what a machine holds that has come to rest with these pods.
+func expected(pods ...string) string {
+	var containers, sandboxes, volumes []string
+	for _, pod := range pods {
+		name, template, _ := strings.Cut(pod, ":")
+		sandboxes = append(sandboxes, "sandbox u-"+name)
+		switch template {
+		case "web":
+			containers = append(containers, "container u-"+name+".web.0 running", "container u-"+name+".side.0 running")
+			volumes = append(volumes, "volumes u-"+name+" tmp")
+		case "once":
+			containers = append(containers, "container u-"+name+".web.0 exited 0")
+		}
+	}
+	for _, lines := range [][]string{containers, sandboxes, volumes} {
+		slices.Sort(lines)
+	}
+	return strings.Join(append(slices.Concat(containers, sandboxes, volumes), ""), "\n")
+}
+
+// converged checks that machine, status and disk hold the pods, each once, and nothing else.
+func (w *world) converged(pods ...string) {
+	w.Helper()
+	if got, want := w.host.String(), expected(pods...); got != want {
+		w.Fatalf("the machine holds:\n%swant:\n%s", got, want)
+	}
+	uids := map[string]bool{}
+	status := w.bus.lastStatus()
+	for _, p := range status.Pods {
+		uids[p.Placement.UID] = true
+		if p.Phase != api.PodSucceeded && !p.Ready {
+			w.Errorf("%s is %s and not ready: %s: %s", p.Placement.Pod, p.Phase, p.Reason, p.Message)
+		}
+	}
+	if len(status.Pods) != len(pods) || len(uids) != len(pods) {
+		w.Errorf("the status is\n%swant the pods %v", w.statusText(false), pods)
+	}
+	for line := range strings.Lines(w.files()) {
+		rest, found := strings.CutPrefix(line, "pods/")
+		if uid, _, _ := strings.Cut(rest, "/"); found && !uids[uid] {
+			w.Errorf("left on disk: %s", line)
+		}
+	}
+}
+
+// rollout is the story that is cut off everywhere: pods come, one of them is replaced, one goes.
+func (w *world) rollout() []string {
+	w.assign(1, 1, "c1", "a:web", "b:once")
+	pass(time.Second / 2)
+	w.assign(1, 2, "c2", "a:web", "c:web")
+	pass(20 * time.Second)
+	return []string{"a:web", "c:web"}
+}
+
+// TestCrashAtEveryCall kills the agent before and after each call that it makes to the machine. A new agent finds what
+// the dead one left, and brings it to what is assigned: nothing twice, nothing forgotten.
+func TestCrashAtEveryCall(t *testing.T) {
+	for after := 0; ; after++ {
+		done := false
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, fakehost.Options{})
+				defer func() { w.stop() }()
+				w.story()
+				k := &killer{}
+				k.arm(after)
+				w.host.SetFault(k.fault)
+				w.start()
+				go func() {
+					select {
+					case <-k.died:
+						w.stop()
+						k.arm(1 << 30)
+						w.start()
+					case <-time.After(time.Hour):
+						done = true
+					}
+				}()
+				pods := w.rollout()
+				pass(time.Minute)
+				w.converged(pods...)
+				pass(2 * time.Hour)
+				w.converged(pods...)
+				if t.Failed() {
+					t.Logf("killed %s", k.at)
+				}
+			})
+		})
+		if t.Failed() || done {
+			t.Logf("%d calls were cut off", after)
+			return
+		}
+	}
+}
+
+// TestAnyHistoryConverges plays random assignments with crashes, restarts and absences of the bus between them, and
+// asks that in the end the machine holds just what was assigned last.
+func TestAnyHistoryConverges(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.SliceOfN(rapid.IntRange(0, 1<<20), 4, 24).Draw(rt, "history")
+		var failure string
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, fakehost.Options{Latency: map[string]time.Duration{"Create": 40 * time.Millisecond, "Remove": 30 * time.Millisecond}})
+			defer func() { w.stop() }()
+			w.story()
+			pods := w.play(seed)
+			pass(3 * time.Minute)
+			if got, want := w.host.String(), expected(pods...); got != want {
+				failure = "the machine holds:\n" + got + "want:\n" + want
+			}
+		})
+		if failure != "" {
+			rt.Fatal(failure)
+		}
+	})
+}
+
+// play does what the numbers say, and gives the pods that are assigned in the end.
+func (w *world) play(history []int) []string {
+	k := &killer{}
+	k.arm(1 << 30)
+	w.host.SetFault(k.fault)
+	w.start()
+	templates := map[string]string{"a": "web", "b": "web", "c": "once", "d": "once"}
+	var pods []string
+	for i, n := range history {
+		switch n % 6 {
+		case 0, 1, 2:
+			pods = nil
+			for j, name := range slices.Sorted(maps.Keys(templates)) {
+				if n>>(4+j)&1 == 1 {
+					pods = append(pods, name+":"+templates[name])
+				}
+			}
+			w.assign(1, uint64(i+1), "c", pods...)
+		case 3:
+			k.arm(n >> 3 % 40)
+			pass(time.Duration(n>>3%500) * time.Millisecond)
+			w.stop()
+			k.arm(1 << 30)
+			w.start()
+		case 4:
+			w.bus.change(func() { w.bus.away = n>>3&1 == 1 })
+		case 5:
+			pass(time.Duration(n>>3%7000) * time.Millisecond)
+		}
+	}
+	w.bus.change(func() { w.bus.away = false })
+	return pods
+}
+
+// TestAdoptionChangesNothing restarts the agent over a machine at rest: it looks, and leaves all as it is.
+func TestAdoptionChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehost.Options{})
+		defer func() { w.stop() }()
+		w.story()
+		w.start()
+		pods := w.rollout()
+		before := len(w.host.Calls())
+		was := w.bus.lastStatus()
+		puts := len(w.bus.statuses)
+		w.start()
+		pass(time.Minute)
+		for _, c := range w.host.Calls()[before:] {
+			switch c.Op {
+			case "Containers", "Sandboxes", "Pods", "Attach", "Prepare", "SetPeers":
+			default:
+				t.Errorf("a restart made the call %s", c)
+			}
+		}
+		w.converged(pods...)
+		// Not for a moment does it look as if a pod were not ready, or had been replaced.
+		for _, status := range w.bus.statuses[puts:] {
+			for i, p := range status.Pods {
+				if len(status.Pods) != len(was.Pods) || !p.Ready || p.IP != was.Pods[i].IP || !p.ReadySince.Equal(was.Pods[i].ReadySince) {
+					t.Errorf("after a restart it said:\n%+v\nand before:\n%+v", p, was.Pods)
+				}
+			}
+		}
+	})
+}
+
+// TestOneAgentADirectory keeps a second daemon away.
+func TestOneAgentADirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehost.Options{})
+		defer func() { w.stop() }()
+		w.start()
+		pass(0)
+		second, err := node.New(w.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another daemon") {
+			t.Errorf("a second agent ran: %v", err)
+		}
+	})
+}

@@ -1,0 +1,185 @@
+package node
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
+)
+
+func testSurroundings() surroundings {
+	return surroundings{
+		pod: api.PodIdentity{Pod: api.PodRef("shop", "web-1"), UID: "u1"},
+		template: &api.PodTemplate{
+			Labels: map[string]string{"app": "web", "app.kubernetes.io/name": "shop"}, Annotations: map[string]string{"team": "till"},
+		},
+		configs: map[string]api.ConfigData{
+			"settings": {Data: map[string]string{"colour": "red", "log.level": "debug", "a=b": "never"}},
+		},
+		hostname: "web-1", node: "n1", hostIP: "192.0.2.1", podIP: netip.MustParseAddr("10.244.0.2"),
+	}
+}
+
+func field(path string) *corev1.EnvVarSource {
+	return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}
+}
+
+func key(name, key string, optional bool) *corev1.EnvVarSource {
+	ref := corev1.LocalObjectReference{Name: name}
+	return &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: ref, Key: key, Optional: &optional}}
+}
+
+func TestEnv(t *testing.T) {
+	c := &corev1.Container{
+		EnvFrom: []corev1.EnvFromSource{
+			{Prefix: "S_", ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}},
+			{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "none"}, Optional: new(true)}},
+		},
+		Env: []corev1.EnvVar{
+			{Name: "NAME", ValueFrom: field("metadata.name")},
+			{Name: "NAMESPACE", ValueFrom: field("metadata.namespace")},
+			{Name: "UID", ValueFrom: field("metadata.uid")},
+			{Name: "NODE", ValueFrom: field("spec.nodeName")},
+			{Name: "IP", ValueFrom: field("status.podIP")},
+			{Name: "HOST_IP", ValueFrom: field("status.hostIP")},
+			{Name: "APP", ValueFrom: field("metadata.labels['app.kubernetes.io/name']")},
+			{Name: "TEAM", ValueFrom: field("metadata.annotations['team']")},
+			{Name: "NO_LABEL", ValueFrom: field("metadata.labels['none']")},
+			{Name: "COLOUR", ValueFrom: key("settings", "colour", false)},
+			{Name: "NO_KEY", ValueFrom: key("settings", "none", true)},
+			{Name: "NO_MAP", ValueFrom: key("none", "none", true)},
+			{Name: "URL", Value: "http://$(NAME).$(NAMESPACE):$(PORT)/$(S_colour)"},
+			{Name: "PORT", Value: "80"},
+			{Name: "HOSTNAME", Value: "mine"},
+			{Name: "ESCAPED", Value: "$$(NAME) costs $5 $"},
+		},
+	}
+	env, err := testSurroundings().env(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `HOSTNAME=mine
+S_colour=red
+S_log.level=debug
+NAME=web-1
+NAMESPACE=shop
+UID=u1
+NODE=n1
+IP=10.244.0.2
+HOST_IP=192.0.2.1
+APP=shop
+TEAM=till
+NO_LABEL=
+COLOUR=red
+URL=http://web-1.shop:$(PORT)/red
+PORT=80
+ESCAPED=$(NAME) costs $5 $`
+	if got := strings.Join(env.list(), "\n"); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	if got := env.expandAll([]string{"serve", "--port=$(PORT)", "$(NONE)"}); strings.Join(got, " ") != "serve --port=80 $(NONE)" {
+		t.Errorf("the command became %q", got)
+	}
+	if env.expandAll(nil) != nil {
+		t.Error("a command that is not given became an empty one, which would hide the image's")
+	}
+}
+
+func TestEnvRefuses(t *testing.T) {
+	for want, v := range map[string]*corev1.EnvVarSource{
+		"config map settings has no key color; it has a=b, colour, log.level": key("settings", "color", false),
+		"there is no config map none in namespace shop":                       key("none", "x", false),
+		`fieldPath "spec.secret" is not one of`:                               field("spec.secret"),
+		"only fieldRef and configMapKeyRef are supported":                     {},
+	} {
+		_, err := testSurroundings().env(&corev1.Container{Env: []corev1.EnvVar{{Name: "X", ValueFrom: v}}})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "variable X: ") {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	whole := corev1.EnvFromSource{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "none"}}}
+	if _, err := testSurroundings().env(&corev1.Container{EnvFrom: []corev1.EnvFromSource{whole}}); err == nil {
+		t.Error("a config map that is not there was taken for an empty one")
+	}
+}
+
+// expandSlowly is another way to say what expand does, character by character as Kubernetes has it.
+func expandSlowly(s string, values map[string]string) string {
+	out := ""
+	for i := 0; i < len(s); i++ {
+		if s[i] != '$' || i+1 == len(s) {
+			out += s[i : i+1]
+			continue
+		}
+		switch s[i+1] {
+		case '$':
+			out += "$"
+			i++
+		case '(':
+			end := strings.IndexByte(s[i:], ')')
+			if end < 0 {
+				out += "$"
+				continue
+			}
+			name := s[i+2 : i+end]
+			if value, found := values[name]; found {
+				out += value
+			} else {
+				out += s[i : i+end+1]
+			}
+			i += end
+		default:
+			out += "$"
+		}
+	}
+	return out
+}
+
+func FuzzExpand(f *testing.F) {
+	for _, s := range []string{"", "$", "$$", "$(A)", "$$(A)", "$(", "$(A", "$(A$(B))", "$()", "a$(A)b$(B)c", "$$$(A)", "$(A)$", "$x"} {
+		f.Add(s, "A", "1$(B)")
+	}
+	f.Fuzz(func(t *testing.T, s, name, value string) {
+		values := map[string]string{name: value, "B": "two"}
+		e := &environment{values: values}
+		if got, want := e.expand(s), expandSlowly(s, values); got != want {
+			t.Errorf("%q became %q, want %q", s, got, want)
+		}
+	})
+}
+
+func TestTailShowsOneLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "one": "one", "one\ntwo\n\n": "two", "\x1b[31mred\n": "[31mred", "bad \xff byte": "bad ? byte",
+	} {
+		var end tail
+		for _, b := range []byte(in) {
+			if _, err := end.Write([]byte{b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := end.lastLine(); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+	var end tail
+	if _, err := end.Write([]byte(strings.Repeat("x", 10*tailSize))); err != nil || len(end.data) != tailSize {
+		t.Errorf("%d bytes are kept, error %v", len(end.data), err)
+	}
+}
+
+func TestValidName(t *testing.T) {
+	for _, name := range []string{"u1", "web-1.abc", "0123abcd"} {
+		if !validName(name) {
+			t.Errorf("%q is refused", name)
+		}
+	}
+	for _, name := range []string{"", ".", "..", "../x", "a/b", "/etc", ".hidden", strings.Repeat("x", 256)} {
+		if validName(name) {
+			t.Errorf("%q is taken", name)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package node_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"headway.dev/headway/api"
+	"headway.dev/headway/node"
+	"headway.dev/headway/node/fakehost"
+	"headway.dev/headway/node/logfile"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A world is a machine, a bus, and the agent between them, in a bubble of its own time.
+type world struct {
+	testing.TB
+	host      *fakehost.Host
+	bus       *fakeBus
+	dir       string
+	agent     *node.Agent
+	stop      func()
+	templates map[string]api.Digest
+}
+
+func newWorld(t testing.TB, options fakehost.Options) *world {
+	return &world{TB: t, host: fakehost.New(options), bus: newFakeBus(), dir: t.TempDir(), templates: map[string]api.Digest{}, stop: func() {}}
+}
+
+func (w *world) config() node.Config {
+	return node.Config{
+		Info: api.NodeInfo{Name: "n1", PodCIDR: "10.244.0.0/24"}, Dir: w.dir, Bus: w.bus,
+		Runtime: w.host.Runtime(), Network: w.host.Network(), Router: w.host.Router(), Images: w.host.Images(),
+		Prober: w.host.Prober(), Volumes: w.host.Volumes(), Logs: logfile.New(),
+		HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
+	}
+}
+
+// start has a new agent run, as after a restart of the daemon.
+func (w *world) start() {
+	w.Helper()
+	w.stop()
+	agent, err := node.New(w.config())
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.agent = agent
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- agent.Run(ctx) }()
+	w.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.Errorf("Run: %v", err)
+		}
+		w.stop = func() {}
+	}
+}
+
+// pass lets time pass, and everything come to rest.
+func pass(d time.Duration) {
+	if d > 0 {
+		<-time.After(d)
+	}
+	synctest.Wait()
+}
+
+// template stores a pod template under a name.
+func (w *world) template(name string, t api.PodTemplate, configs map[string]api.ConfigData) {
+	w.Helper()
+	for config, data := range configs {
+		if t.ConfigMaps == nil {
+			t.ConfigMaps = map[string]api.Digest{}
+		}
+		t.ConfigMaps[config] = w.blob(data)
+	}
+	w.templates[name] = w.blob(t)
+}
+
+func (w *world) blob(value any) api.Digest {
+	w.Helper()
+	data, err := json.Marshal(value)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return w.bus.put(data)
+}
+
+// placement gives the placement of a pod; its UID is its name with u- before it.
+func (w *world) placement(name, template, commit string) api.Placement {
+	return api.Placement{Node: "n1", PodIdentity: api.PodIdentity{
+		Pod: api.PodRef("shop", name), UID: "u-" + name, Owner: api.Ref{Kind: "Deployment", Namespace: "shop", Name: template},
+		Template: w.templates[template], Commit: commit,
+	}}
+}
+
+// assign puts an assignment; each pod is NAME:TEMPLATE.
+func (w *world) assign(term api.Term, sequence uint64, commit string, pods ...string) {
+	w.Helper()
+	a := api.Assignment{Node: "n1", Term: term, Sequence: sequence, Commit: commit, Pods: []api.Placement{}}
+	for _, pod := range pods {
+		name, template, _ := strings.Cut(pod, ":")
+		if w.templates[template] == "" {
+			w.Fatalf("there is no template %q", template)
+		}
+		a.Pods = append(a.Pods, w.placement(name, template, commit))
+	}
+	w.bus.change(func() { w.bus.assignment = &a })
+}
+
+// statusText prints the newest status, with the pods' addresses if they are asked for.
+func (w *world) statusText(addresses bool) string {
+	s := w.bus.lastStatus()
+	var b strings.Builder
+	fmt.Fprintf(&b, "term %d sequence %d\n", s.Term, s.Sequence)
+	for _, p := range s.Pods {
+		fmt.Fprintf(&b, "%s %s", p.Placement.Pod.Name, p.Phase)
+		if p.Ready {
+			b.WriteString(" ready")
+		}
+		if addresses && p.IP != "" {
+			b.WriteString(" " + p.IP)
+		}
+		for _, part := range []string{p.Reason, p.Message} {
+			if part != "" {
+				b.WriteString(": " + part)
+			}
+		}
+		b.WriteByte('\n')
+		for _, c := range p.Containers {
+			fmt.Fprintf(&b, "  %s %s", c.Name, c.State)
+			if c.State == "terminated" {
+				fmt.Fprintf(&b, " %d", c.ExitCode)
+			}
+			if c.Restarts > 0 {
+				fmt.Fprintf(&b, " restarts=%d", c.Restarts)
+			}
+			if c.Ready {
+				b.WriteString(" ready")
+			}
+			if c.Reason != "" {
+				b.WriteString(" " + c.Reason)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// files lists what the agent has on disk, but for its lock.
+func (w *world) files() string {
+	w.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && d.Name() != "lock" {
+			rest, _ := filepath.Rel(w.dir, path)
+			fmt.Fprintln(&b, rest)
+		}
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return b.String()
+}
+
+// cleanup runs Cleanup with what headway node --cleanup gives it.
+func (w *world) cleanup() error {
+	c := w.config()
+	agent, err := node.New(node.Config{Info: c.Info, Dir: c.Dir, Runtime: c.Runtime, Network: c.Network, Volumes: c.Volumes})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	return agent.Cleanup(ctx)
+}
