@@ -70,6 +70,29 @@ type keeping struct {
 	mu     sync.Mutex
 	on     bool
 	epochs map[string]uint64 // the last known of each stream
+
+	lostMu sync.Mutex
+	lost   chan struct{} // closed and replaced when a stream that a controller writes was lost
+}
+
+// watchLost gives a channel that is closed when a stream that a controller writes is lost from now on.
+func (k *keeping) watchLost() <-chan struct{} {
+	k.lostMu.Lock()
+	defer k.lostMu.Unlock()
+	if k.lost == nil {
+		k.lost = make(chan struct{})
+	}
+	return k.lost
+}
+
+// tellLost says that one was.
+func (k *keeping) tellLost() {
+	k.lostMu.Lock()
+	defer k.lostMu.Unlock()
+	if k.lost != nil {
+		close(k.lost)
+		k.lost = nil
+	}
 }
 
 // Keep makes the buckets that are missing, now and whenever any vanishes. The controller's connection keeps them; nodes
@@ -86,23 +109,45 @@ func (k *keeping) ensure(ctx context.Context, c *Conn, begin bool) error {
 	if k.epochs == nil {
 		k.epochs = map[string]uint64{}
 	}
+	lost := false
 	for _, config := range streams(c.replicas) {
-		id, err := c.identify(ctx, config.Name)
-		switch {
-		case errors.Is(err, errNoStore):
-			err = k.create(ctx, c, config)
-		case err == nil && !id.same:
-			config.Metadata[epochKey] = strconv.FormatUint(id.epoch, 10)
-			_, err = c.js.UpdateStream(ctx, config)
-		}
-		if err != nil {
+		before := k.epochs[config.Name]
+		if err := k.ensureOne(ctx, c, config); err != nil {
 			return fmt.Errorf("make %s on the bus: %w", config.Name, unavailable(err))
 		}
-		if id.epoch != 0 {
-			k.epochs[config.Name] = id.epoch
+		if before != 0 && k.epochs[config.Name] != before && slices.Contains(controllers(), config.Name) {
+			lost = true
 		}
 	}
+	if lost {
+		k.tellLost()
+	}
 	return nil
+}
+
+// controllers are the streams that only a controller writes. What others write, they write again by themselves.
+func controllers() []string {
+	return []string{wire.Stream(wire.Assignments), wire.Stream(wire.Routes), wire.Stream(wire.Blobs), wire.Stream(wire.Reports), wire.Stream(wire.Leader)}
+}
+
+// ensureOne sees that a stream is there and as it should be, and learns its epoch.
+func (k *keeping) ensureOne(ctx context.Context, c *Conn, config jetstream.StreamConfig) error {
+	id, err := c.identify(ctx, config.Name)
+	if errors.Is(err, errNoStore) {
+		if err = k.create(ctx, c, config); err == nil {
+			id, err = c.identify(ctx, config.Name)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	k.epochs[config.Name] = id.epoch
+	if id.same {
+		return nil
+	}
+	config.Metadata[epochKey] = strconv.FormatUint(id.epoch, 10)
+	_, err = c.js.UpdateStream(ctx, config)
+	return err
 }
 
 // create makes one stream. Its epoch is later than that of any before, even if the clock was set back meanwhile.
@@ -119,7 +164,6 @@ func (k *keeping) create(ctx context.Context, c *Conn, config jetstream.StreamCo
 	}
 	if err == nil {
 		c.log.Info("made a store on the bus", "stream", config.Name)
-		k.epochs[config.Name] = epoch
 	}
 	return err
 }

@@ -14,7 +14,7 @@ const (
 	// compressAbove is where the bytes saved begin to outweigh being able to read a value with other tools.
 	compressAbove = 32 << 10
 	// maxDecoded bounds what a message may unfold to.
-	maxDecoded = 256 << 20
+	maxDecoded = 64 << 20
 )
 
 // encode gives a value as JSON, compressed when it is large.

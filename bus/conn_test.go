@@ -30,6 +30,7 @@ const patience = 15 * time.Second
 // A site is a server and the ways to reach it.
 type site struct {
 	controller, node, operator bus.Options
+	stop                       func()
 	restart                    func(wipe bool)
 }
 
@@ -60,6 +61,7 @@ func embeddedSite(t *testing.T) *site {
 	// Over TCP, so that the connection outlives the server as it would not within one process.
 	return &site{
 		controller: load("controller"), node: load("node"), operator: load("operator"),
+		stop: func() { s.Shutdown() },
 		restart: func(wipe bool) {
 			s.Shutdown()
 			if wipe {
@@ -90,15 +92,14 @@ func externalSite(t *testing.T) *site {
 	}
 	return &site{
 		controller: connect("controller"), node: connect("node"), operator: connect("operator"),
+		stop: func() { s.Shutdown(); s.WaitForShutdown() },
 		restart: func(wipe bool) {
-			port := o.Port
 			s.Shutdown()
 			s.WaitForShutdown()
 			if wipe {
 				removeAll(t, o.StoreDir+"/jetstream")
 			}
-			o = o.Clone()
-			o.Port = port
+			o = o.Clone() // with the port that it has
 			s = startExternal(t, o)
 		},
 	}

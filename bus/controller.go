@@ -72,12 +72,8 @@ func (c *Conn) currentRoutes(ctx context.Context) ([]api.Route, uint64, error) {
 	if err := w.read(ctx); err != nil {
 		return nil, 0, err
 	}
-	if table, whole := c.table(v.epoch, v.top, v.entries); whole {
-		return table.Routes, table.Revision, nil
-	}
-	routes := present(v.entries)
-	delete(routes, wire.MarkKey)
-	return decodeAll(c, routes, serviceKey), 0, nil
+	table := (&tableReader{conn: c}).table(&v)
+	return table.Routes, table.Revision, nil
 }
 
 // PutAssignment stores the complete set of pods of a node.

@@ -2,10 +2,13 @@ package bus
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"headway.dev/headway/bus/internal/wire"
 )
 
 // NATS gives tests the connection, to do with it what others do.
@@ -31,4 +34,21 @@ func (c *Conn) PurgeSubject(ctx context.Context, stream, subject string) error {
 		return err
 	}
 	return s.Purge(ctx, jetstream.WithPurgeSubject(subject))
+}
+
+// SilenceBucket stores on without telling watches, as when live messages are lost.
+func (c *Conn) SilenceBucket(ctx context.Context, bucket string) error {
+	for _, config := range streams(1) {
+		if config.Name == wire.Stream(bucket) {
+			id, err := c.identify(ctx, config.Name)
+			if err != nil {
+				return err
+			}
+			config.Metadata[epochKey] = strconv.FormatUint(id.epoch, 10)
+			config.RePublish = nil
+			_, err = c.js.UpdateStream(ctx, config)
+			return err
+		}
+	}
+	return errNoStore
 }

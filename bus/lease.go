@@ -27,6 +27,7 @@ type leaseRecord struct {
 type Lease struct {
 	conn *Conn
 	ttl  time.Duration
+	lost <-chan struct{} // closed when a store that its holder writes was lost
 
 	mu       sync.Mutex // held while the record is written
 	record   leaseRecord
@@ -45,7 +46,8 @@ type Lease struct {
 //
 // An id names one running process at a time: a candidate takes a lease of its own id at once, as what a process that
 // crashed has left. When lead returns by itself, Lead gives the lease back and returns what lead returned; when the
-// lease was lost it waits for lead to return, and campaigns again.
+// lease was lost it waits for lead to return, and campaigns again. So it does when a store that the controller writes
+// was lost, so that lead begins anew with what the stores hold then.
 func (c *Conn) Lead(ctx context.Context, id string, ttl time.Duration, lead func(ctx context.Context, lease *Lease) error) error {
 	if id == "" || ttl < minLease {
 		return fmt.Errorf("lead as %q for %s: a leader needs an id, and a lease of at least %s", id, ttl, minLease)
@@ -62,14 +64,16 @@ func (c *Conn) Lead(ctx context.Context, id string, ttl time.Duration, lead func
 	defer watching.Wait()
 	defer stop()
 	watching.Go(func() { _ = c.watchLease(ctx, seen) }) // it ends with ctx only
+	run := campaign{conn: c, id: id, ttl: ttl, seen: seen}
 	for {
-		lease, err := c.campaign(ctx, id, ttl, seen)
+		lease, err := run.win(ctx)
 		if err != nil {
 			return err
 		}
 		if ended, err := lease.hold(ctx, lead); ended {
 			return err
 		}
+		run.highest = lease.Term()
 	}
 }
 
@@ -105,36 +109,55 @@ func (c *Conn) watchLease(ctx context.Context, seen chan observedLease) error {
 	})
 }
 
-// campaign waits until it has taken the lease.
-func (c *Conn) campaign(ctx context.Context, id string, ttl time.Duration, seen <-chan observedLease) (*Lease, error) {
+// A campaign is for the lease.
+type campaign struct {
+	conn    *Conn
+	id      string
+	ttl     time.Duration
+	seen    <-chan observedLease
+	highest api.Term // that this candidate has had
+}
+
+// win waits until it has taken the lease.
+func (r *campaign) win(ctx context.Context) (*Lease, error) {
 	var newest *observedLease
 	var due <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-c.ctx.Done():
+		case <-r.conn.ctx.Done():
 			return nil, ErrUnavailable
-		case o := <-seen:
+		case o := <-r.seen:
 			newest = &o
 		case <-due:
 		}
 		if newest == nil {
 			continue
 		}
-		if wait := newest.wait(id, ttl); wait > 0 {
+		if wait := newest.wait(r.id, r.ttl); wait > 0 {
 			due = time.After(wait)
 			continue
 		}
-		lease := &Lease{conn: c, ttl: ttl, revision: newest.revision}
-		err := lease.write(ctx, leaseRecord{Holder: id, Term: newest.record.Term + 1, TTL: ttl})
+		lease, err := r.take(ctx, *newest)
 		if err == nil {
-			c.log.Info("leading", "id", id, "term", lease.Term())
+			r.conn.log.Info("leading", "id", r.id, "term", lease.Term())
 			return lease, nil
 		}
 		// Another was faster, and the watch will tell; or the bus is away, and this is tried again.
-		due = time.After(ttl / 10)
+		r.conn.log.Debug("the lease could not be taken", "error", err)
+		due = time.After(r.ttl / 10)
 	}
+}
+
+// take writes this candidate's name over the record that was seen.
+func (r *campaign) take(ctx context.Context, seen observedLease) (*Lease, error) {
+	if err := r.conn.Keep(ctx); err != nil {
+		return nil, err
+	}
+	lease := &Lease{conn: r.conn, ttl: r.ttl, revision: seen.revision, lost: r.conn.keeping.watchLost()}
+	term := max(seen.record.Term, r.highest) + 1
+	return lease, lease.write(ctx, leaseRecord{Holder: r.id, Term: term, TTL: r.ttl})
 }
 
 // wait is how long the lease must still be left to its holder.
@@ -209,7 +232,10 @@ func (l *Lease) hold(ctx context.Context, lead func(context.Context, *Lease) err
 	return true, err
 }
 
-var errLeaseTaken = errors.New("another has taken the lease")
+var (
+	errLeaseTaken = errors.New("another has taken the lease")
+	errStoreLost  = errors.New("a store on the bus was lost")
+)
 
 // keep renews the lease until ctx is done or the lease is lost, and says why.
 func (l *Lease) keep(ctx context.Context) error {
@@ -220,6 +246,8 @@ func (l *Lease) keep(ctx context.Context) error {
 			return ctx.Err()
 		case <-l.conn.ctx.Done():
 			return ErrUnavailable
+		case <-l.lost:
+			return errStoreLost
 		case <-time.After(min(wait, max(l.remaining(), 0))):
 		}
 		remaining := l.remaining()
@@ -230,7 +258,7 @@ func (l *Lease) keep(ctx context.Context) error {
 		switch {
 		case err == nil:
 			wait = l.ttl / 3
-		case errors.Is(err, errLeaseTaken):
+		case errors.Is(err, errLeaseTaken), errors.Is(err, errStoreLost):
 			return err
 		default:
 			wait = l.ttl / 20
@@ -238,8 +266,7 @@ func (l *Lease) keep(ctx context.Context) error {
 	}
 }
 
-// renew writes the record again. When the store was lost meanwhile, it is written to the new one, unless another was
-// faster there.
+// renew writes the record again.
 func (l *Lease) renew(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, min(within, l.ttl/3))
 	defer cancel()
@@ -256,8 +283,7 @@ func (l *Lease) renew(ctx context.Context, within time.Duration) error {
 	}
 	e, ok := there[wire.LeaseKey]
 	if !ok {
-		l.revision = 0
-		return l.write(ctx, l.record)
+		return errStoreLost
 	}
 	var now leaseRecord
 	if err := decode(e.header, e.data, &now); err != nil || now != l.record {

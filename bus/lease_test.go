@@ -208,25 +208,37 @@ func TestRaise(t *testing.T) {
 	})
 }
 
-// TestLeadStoreLost goes on leading in the same term over a new store.
+// TestLeadStoreLost has the leader begin anew, in a later term and at once, when the store is lost under it.
 func TestLeadStoreLost(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		const ttl = 3 * time.Second
+		const ttl = time.Minute
 		reigns := newRecorder[reign]()
-		c := connect(t, s.controller)
-		campaign(t, c, "a", ttl, reigns)
+		campaign(t, connect(t, s.controller), "a", ttl, reigns)
 		r := reigns.await(t, "the leader", func(reign) bool { return true })
 		must(t, r.lease.Raise(t.Context(), 4))
 		s.restart(true)
-		awaitConnected(t, c)
+		r = reigns.await(t, "the leader over the new store", func(r reign) bool { return r.term > 5 })
+		must(t, r.lease.Raise(t.Context(), 9))
+		if r.lease.Term() != 10 {
+			t.Errorf("the term is %d, want 10", r.lease.Term())
+		}
+		must(t, keeper(t, s).DeleteStreams(t.Context()))
+		reigns.await(t, "the leader over the next store", func(r reign) bool { return r.term > 10 })
+	})
+}
+
+// TestLeadOverRestart goes on leading when the server restarts with its store.
+func TestLeadOverRestart(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		const ttl = 3 * time.Second
+		reigns := newRecorder[reign]()
+		campaign(t, connect(t, s.controller), "a", ttl, reigns)
+		r := reigns.await(t, "the leader", func(reign) bool { return true })
+		s.restart(false)
 		select {
 		case <-r.ended:
 			t.Error("the leader stopped although it could go on")
 		case <-time.After(ttl + ttl/2):
-		}
-		must(t, r.lease.Raise(t.Context(), 9))
-		if r.lease.Term() != 10 {
-			t.Errorf("the term is %d, want 10", r.lease.Term())
 		}
 	})
 }

@@ -37,28 +37,61 @@ func routeKey(service api.Ref) (string, error) {
 
 func serviceKey(r api.Route) string { return r.Service.Namespace + "." + r.Service.Name }
 
-// table reads a whole table from the entries of the bucket; false if it is not whole.
-func (c *Conn) table(epoch, top uint64, entries map[string]entry) (api.RouteTable, bool) {
-	there := present(entries)
-	closing, ok := there[wire.MarkKey]
-	delete(there, wire.MarkKey)
-	var m mark
-	if !ok || closing.seq != top || decode(closing.header, closing.data, &m) != nil || m.Count != len(there) {
-		return api.RouteTable{}, false
+// A tableReader makes tables of what a view holds. It remembers what it has read, so that a change of one route does not
+// cost reading all.
+type tableReader struct {
+	conn  *Conn
+	read  map[string]readRoute // by key
+	epoch uint64
+}
+
+type readRoute struct {
+	seq   uint64
+	route api.Route
+}
+
+// table gives the routes of a view, ordered, and the revision if they are a whole table, or else 0.
+func (r *tableReader) table(v *view) api.RouteTable {
+	if r.epoch != v.epoch || r.read == nil {
+		r.epoch, r.read = v.epoch, map[string]readRoute{}
 	}
-	routes := decodeAll(c, there, serviceKey)
-	if len(routes) != m.Count {
-		return api.RouteTable{}, false
+	var routes []api.Route
+	for key, e := range v.entries {
+		if key == wire.MarkKey || e.deleted() {
+			delete(r.read, key)
+			continue
+		}
+		have, ok := r.read[key]
+		if !ok || have.seq != e.seq {
+			decoded := decodeAll(r.conn, map[string]entry{key: e}, serviceKey)
+			if len(decoded) == 0 {
+				continue // it cannot be read: the table is short of it, and so not whole
+			}
+			have = readRoute{e.seq, decoded[0]}
+			r.read[key] = have
+		}
+		routes = append(routes, have.route)
 	}
 	slices.SortFunc(routes, func(a, b api.Route) int { return a.Service.Compare(b.Service) })
-	return api.RouteTable{Revision: epoch + closing.seq, Routes: routes}, true
+	table := api.RouteTable{Routes: routes}
+	closing, ok := v.entries[wire.MarkKey]
+	var m mark
+	if ok && closing.seq == v.top && decode(closing.header, closing.data, &m) == nil && m.Count == len(routes) {
+		table.Revision = v.epoch + closing.seq
+	}
+	return table
 }
 
 // WatchRoutes calls fn with each newest complete table, until ctx is done. A table that is not complete is not an empty
-// one: fn is not called.
+// one: fn is not called. What the routes point to is shared with later tables: fn must not change it.
 func (c *Conn) WatchRoutes(ctx context.Context, fn func(api.RouteTable)) error {
+	reader := tableReader{conn: c}
 	return c.watch(ctx, wire.Routes, wire.Any, func(v *view) {
-		if table, whole := c.table(v.epoch, v.top, v.entries); whole {
+		// While a change is coming in, its mark is yet to come.
+		if closing, ok := v.entries[wire.MarkKey]; !ok || closing.seq != v.top {
+			return
+		}
+		if table := reader.table(v); table.Revision != 0 {
 			fn(table)
 		}
 	})

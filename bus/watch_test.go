@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -159,18 +160,51 @@ func TestWatchCoalesces(t *testing.T) {
 	})
 }
 
-// TestWait lets a node start before there is a bus.
+// TestWait lets a node start before there is a bus, and says what it has said meanwhile once there is.
 func TestWait(t *testing.T) {
 	s := externalSite(t)
+	address := s.node.Credentials.URL
+	s.stop()
 	o := s.node
-	o.Wait = true
-	o.Credentials.URL = "nats://127.0.0.1:1"
-	if _, err := bus.Connect(t.Context(), bus.Options{Credentials: o.Credentials}); err == nil {
-		t.Error("without Wait, a bus that is not there is no error")
+	if _, err := bus.Connect(t.Context(), o); err == nil {
+		t.Errorf("without Wait, it connects to nothing at %s", address)
 	}
+	o.Wait = true
 	c := connect(t, o)
-	if err := c.PutNode(t.Context(), api.NodeInfo{Name: "n1"}); err == nil || !strings.Contains(err.Error(), "cannot be reached") {
+	if err := c.PutNode(t.Context(), api.NodeInfo{Name: "n1"}); !errors.Is(err, bus.ErrUnavailable) {
 		t.Errorf("storing without a bus: %v", err)
+	}
+	if err := c.Beat(t.Context(), api.Heartbeat{Node: "n1"}); !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("a heartbeat without a bus: %v", err)
+	}
+	s.restart(false)
+	nodes := watching(t, keeper(t, s).WatchNodes)
+	nodes.await(t, "the node that started first", func(n []api.NodeInfo) bool { return len(n) == 1 })
+}
+
+// TestRecheck finds what a live message should have told, and did not.
+func TestRecheck(t *testing.T) {
+	s := externalSite(t)
+	c, node := keeper(t, s), connect(t, s.node)
+	node.SetRecheck(20 * time.Millisecond)
+	must(t, c.PutAssignment(t.Context(), assignment("n1", 1)))
+	got := watching(t, watchAssignment(node, "n1"))
+	got.await(t, "the first", sequence(1))
+	must(t, c.SilenceBucket(t.Context(), "assignments"))
+	must(t, c.PutAssignment(t.Context(), assignment("n1", 2)))
+	got.await(t, "the one that was lost on its way", sequence(2))
+}
+
+// TestNames refuses names that would mean something in a subject.
+func TestNames(t *testing.T) {
+	c := connect(t, externalSite(t).node)
+	for _, name := range []string{"", "*", ">", "a.*", "a..b", ".a", "a b", "A", "-a", strings.Repeat("a", 254)} {
+		if err := c.PutNode(t.Context(), api.NodeInfo{Name: name}); err == nil || errors.Is(err, bus.ErrNotFound) {
+			t.Errorf("a node is named %q: %v", name, err)
+		}
+		if err := c.WatchAssignment(t.Context(), name, nil); err == nil {
+			t.Errorf("the assignment of %q is watched", name)
+		}
 	}
 }
 
