@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func open(t testing.TB, o Options) *Mirror {
 type following struct {
 	t       testing.TB
 	updates chan Update
+	stop    func() // ends Run; it may be called again
 }
 
 func follow(t testing.TB, m *Mirror) *following {
@@ -47,12 +49,13 @@ func follow(t testing.TB, m *Mirror) *following {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx, func(u Update) { f.updates <- u }) }()
-	t.Cleanup(func() {
+	f.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returned %v", err)
 		}
 	})
+	t.Cleanup(f.stop)
 	return f
 }
 
@@ -273,7 +276,8 @@ func TestKnowsTheLastCommitWithoutTheSource(t *testing.T) {
 	r.Git("push", "-q", origin.Dir, "main")
 	f.wantCommit(third)
 
-	// What another branch or another repository was at says nothing of this one.
+	// What another branch or another repository was at says nothing of this one. A copy has one mirror at a time.
+	f.stop()
 	if _, err := open(t, Options{URL: origin.Dir, Dir: dir, Ref: "other"}).known(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("another branch: %v", err)
 	}

@@ -22,7 +22,7 @@ func TestCrashes(t *testing.T) {
 			before := s.pids()
 			load := s.startLoad()
 			s.kill(lost...)
-			s.shop(50)
+			s.shop(20)
 			s.restart(lost...)
 			s.stopLoad(load)
 			s.sameProcesses(before)

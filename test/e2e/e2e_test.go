@@ -22,6 +22,9 @@ import (
 // patience bounds each wait; nothing takes nearly as long.
 const patience = "90s"
 
+// nodeLease is long, so that a slow machine's restarted daemon is never taken for a lost node.
+const nodeLease = "30s"
+
 // headway is the binary under test, built once.
 var headway string
 
@@ -53,7 +56,7 @@ func open(t *testing.T) *stage {
 	t.Helper()
 	testenv.RequireRoot(t)
 	c, err := cluster.Start(t.Context(), cluster.Options{
-		Binary: headway, Nodes: 3, Containerd: testenv.Containerd(t), NodeLease: "5s", Log: t.Output(),
+		Binary: headway, Nodes: 3, Containerd: testenv.Containerd(t), NodeLease: nodeLease, Log: t.Output(),
 		Manifests: os.DirFS(filepath.Join("..", "..", "examples", "shop", "manifests")),
 	})
 	if err != nil {
