@@ -177,7 +177,7 @@ func TestStopDuringPull(t *testing.T) {
 	})
 }
 
-// TestAssignedAgain asks that a pod that is assigned again while it ends, ends, and then begins anew.
+// TestAssignedAgain asks that a pod that is assigned again while it stops goes all the way, and then begins anew.
 func TestAssignedAgain(t *testing.T) {
 	bubble(t, fakehost.Options{}, func(w *world) {
 		w.story()

@@ -19,21 +19,21 @@ const emptyDirMode fs.FileMode = 0o777
 // emptyDir makes an empty directory, on disk or in memory, unless it is there. One in memory is bounded by its size
 // limit, and else as the kernel bounds a tmpfs; the limit of one on disk is not enforced.
 func emptyDir(path string, source *corev1.EmptyDirVolumeSource) error {
+	if source.Medium != corev1.StorageMediumDefault && source.Medium != corev1.StorageMediumMemory {
+		return fmt.Errorf("the medium %q is not supported: leave it out, or use Memory", source.Medium)
+	}
 	err := os.Mkdir(path, emptyDirMode)
 	fresh := err == nil
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	switch source.Medium {
-	case corev1.StorageMediumDefault:
-		if !fresh {
-			return nil
-		}
-		return os.Chmod(path, emptyDirMode)
-	case corev1.StorageMediumMemory:
+	switch {
+	case source.Medium == corev1.StorageMediumMemory:
 		return mountMemory(path, source)
+	case fresh:
+		return os.Chmod(path, emptyDirMode) // whatever the umask is
 	}
-	return fmt.Errorf("the medium %q is not supported: leave it out, or use Memory", source.Medium)
+	return nil
 }
 
 // mountMemory mounts a tmpfs, unless there is one: it would hide what the pod has written.
