@@ -109,7 +109,7 @@ func TestTablesAgreeWithCUE(t *testing.T) {
 		ck := checker{}
 		rule := c.definitions["#"+kind].structArm().fields
 		ck.structValue(rule, docs[0])
-		unified := def.Context().CompileBytes(text).Unify(def)
+		unified := cuecontext.New().CompileBytes(text).Unify(def)
 		cueErr := unified.Validate(cue.Concrete(true), cue.Final())
 		if (cueErr == nil) != (len(ck.problems) == 0) {
 			t.Fatalf("%s\nCUE: %v\ntables: %v", text, cueErr, ck.problems)

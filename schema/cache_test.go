@@ -35,10 +35,12 @@ var contents = map[string][]string{
 		"package c\n_name: \"a\"",
 		"package c\n_name: 1",
 		"package c\n_name: {",
+		"package c\n_name: string\ny: {apiVersion: \"v1\", kind: \"Node\", metadata: name: _name}",
 	},
 	"c/d/d.cue": {
 		"package c\nx: {apiVersion: \"v1\", kind: \"Namespace\", metadata: name: _name}",
 		"package c\nimport \"headway.invalid/tree/e\"\nx: {apiVersion: \"v1\", kind: \"Namespace\", metadata: name: e.name}",
+		"package c\n_name: \"done\"",
 		"package other\ny: {apiVersion: \"v1\", kind: \"Namespace\", metadata: name: \"other\"}",
 	},
 	"e/e.cue": {

@@ -87,15 +87,15 @@ func (w *cueWalk) inherit(v *value) {
 }
 
 // treePosition is a position in the tree; zero for one in a file that headway adds.
-func (e *cueEvaluation) treePosition(p token.Pos) api.Position {
-	if !p.IsValid() || strings.Contains(e.module.inTree(p.Filename()), builtinDir) {
+func (m *cueModule) treePosition(p token.Pos) api.Position {
+	if !p.IsValid() || strings.Contains(m.inTree(p.Filename()), builtinDir) {
 		return api.Position{}
 	}
-	return api.Position{File: e.module.inTree(p.Filename()), Line: p.Line(), Column: p.Column()}
+	return api.Position{File: m.inTree(p.Filename()), Line: p.Line(), Column: p.Column()}
 }
 
 // problems translates CUE's errors: one for each place, however many alternatives failed there.
-func (e *cueEvaluation) problems(dir string, ref api.Ref, at []string, err error) []api.Problem {
+func (m *cueModule) problems(dir string, ref api.Ref, at []string, err error) []api.Problem {
 	var out []api.Problem
 	told := map[string]int{} // the problem of each path
 	for _, ce := range errors.Errors(err) {
@@ -103,7 +103,7 @@ func (e *cueEvaluation) problems(dir string, ref api.Ref, at []string, err error
 		if len(path) >= len(at) && slices.Equal(path[:len(at)], at) {
 			path = path[len(at):]
 		}
-		p := api.Problem{Source: e.errorPosition(dir, ce), Ref: ref, Field: cueField(path), Message: e.message(ce)}
+		p := api.Problem{Source: m.errorPosition(dir, ce), Ref: ref, Field: cueField(path), Message: m.message(ce)}
 		if strings.Contains(p.Message, "empty disjunction") {
 			continue // what follows says why each alternative failed
 		}
@@ -122,9 +122,9 @@ func (e *cueEvaluation) problems(dir string, ref api.Ref, at []string, err error
 	return out
 }
 
-func (e *cueEvaluation) errorPosition(dir string, err errors.Error) api.Position {
+func (m *cueModule) errorPosition(dir string, err errors.Error) api.Position {
 	for _, p := range append([]token.Pos{err.Position()}, err.InputPositions()...) {
-		if pos := e.treePosition(p); pos.Line > 0 {
+		if pos := m.treePosition(p); pos.Line > 0 {
 			return pos
 		}
 	}
@@ -137,10 +137,10 @@ var (
 )
 
 // message is an error's text, with its causes but without its path.
-func (e *cueEvaluation) message(err errors.Error) string {
+func (m *cueModule) message(err errors.Error) string {
 	text := strings.TrimPrefix(err.Error(), strings.Join(errors.Path(err), ".")+": ")
 	text = importPrefix.ReplaceAllString(packagePrefix.ReplaceAllString(text, ""), "")
-	text = strings.ReplaceAll(text, e.module.mount+string(filepath.Separator), "")
+	text = strings.ReplaceAll(text, m.mount+string(filepath.Separator), "")
 	if strings.Contains(text, "cannot find module providing package") {
 		text += ": headway fetches no modules; vendor it under cue.mod/pkg"
 	}

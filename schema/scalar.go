@@ -16,21 +16,42 @@ import (
 func (r *yamlReader) scalar(v *value, n *yaml.Node) error {
 	v.kind, v.text = stringKind, n.Value
 	const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
-	explicit := n.Style&yaml.TaggedStyle != 0
-	switch {
-	case explicit && n.ShortTag() == "!!binary":
+	tag := ""
+	if n.Style&yaml.TaggedStyle != 0 {
+		tag = n.ShortTag()
+	}
+	want := anyKind
+	switch tag {
+	case "!!str", "!!timestamp":
+		return nil
+	case "!!binary":
 		data, err := base64.StdEncoding.DecodeString(n.Value)
 		if err != nil || !utf8.Valid(data) {
 			return r.errorf(n, "!!binary must be text in base64")
 		}
 		v.text = string(data)
 		return nil
-	case n.Style&quoted != 0 && !explicit, explicit && n.ShortTag() == "!!str":
-		return nil
+	case "":
+		if n.Style&quoted != 0 {
+			return nil
+		}
+	case "!!int":
+		want = intKind
+	case "!!float":
+		want = intKind | floatKind
+	case "!!bool":
+		want = boolKind
+	case "!!null":
+		want = nullKind
+	default:
+		return r.errorf(n, "the tag %s means nothing here: remove it", tag)
 	}
 	kind, text, ok := resolveScalar(n.Value)
-	if !ok {
+	switch {
+	case !ok:
 		return r.errorf(n, "%s is not a number that JSON can hold", shorten(n.Value))
+	case kind&want == 0:
+		return r.errorf(n, "%s is not %s, as its tag says", shorten(n.Value), want)
 	}
 	v.kind, v.text = kind, text
 	if text != n.Value {

@@ -83,9 +83,9 @@ author meant; one that says nothing (null, false, 0, or empty) is as good as abs
 Other API groups (RBAC, custom resources and their definitions, webhooks) are not run; each kind met is named once, as a
 warning.
 
-## Files
+## Which files
 
-Files that end in .yaml, .yml, .json or .cue are read. Left out are directories that start with a dot or an underscore,
+Those that end in .yaml, .yml, .json or .cue are read. Left out are directories that start with a dot or an underscore,
 cue.mod and testdata, and CUE files that end in _tool.cue or _test.cue; links are not followed. A file in which nothing
 has an apiVersion and a kind is named in a warning. A file may have 10 MiB. YAML is read by version 1.1, as Kubernetes
 reads it: an unquoted yes is a bool, 0644 is octal. Templates are not rendered: a placeholder is an error that names it.

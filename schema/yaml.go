@@ -44,24 +44,29 @@ func splitYAML(data []byte) []chunk {
 		}
 		text := data[pos:end]
 		rest, marker := bytes.CutPrefix(text, []byte("---"))
-		rest = bytes.TrimSpace(rest)
 		switch {
 		case marker && (len(text) == 3 || strings.ContainsRune(" \t\r\n", rune(text[3]))):
 			if !directive || content {
 				flush(pos)
 				start, current = pos, chunk{line: line}
 			}
-			content, directive = len(rest) > 0 && rest[0] != '#', false
+			content, directive = !noContent(rest), false
 		case text[0] == '%' && !content:
 			directive = true
 		default:
-			trimmed := bytes.TrimSpace(text)
-			content = content || len(trimmed) > 0 && trimmed[0] != '#' && !bytes.Equal(trimmed, []byte("..."))
+			content = content || !noContent(text)
 		}
 		pos = end
 	}
 	flush(len(data))
 	return chunks
+}
+
+// noContent tells whether a line holds nothing but a comment or the end of a document. YAML knows other line breaks than
+// the usual ones, after which a comment ends.
+func noContent(line []byte) bool {
+	line = bytes.Trim(line, " \t\r\n")
+	return len(line) == 0 || string(line) == "..." || line[0] == '#' && !bytes.ContainsAny(line, "\r\u0085\u2028\u2029")
 }
 
 // readYAML parses every document of a file.
@@ -126,6 +131,9 @@ func (r *yamlReader) read(n *yaml.Node, depth int) (*value, error) {
 		if r.aliased++; r.aliased > maxAliased {
 			return nil, r.errorf(n, "aliases add more than %d values: write them out", maxAliased)
 		}
+	}
+	if tag := n.ShortTag(); n.Style&yaml.TaggedStyle != 0 && n.Kind&(yaml.MappingNode|yaml.SequenceNode) != 0 && tag != "!!map" && tag != "!!seq" {
+		return nil, r.errorf(n, "the tag %s means nothing here: remove it", tag)
 	}
 	v := &value{pos: r.pos(n)}
 	switch n.Kind {
