@@ -39,11 +39,11 @@ func StartContainerd(ctx context.Context) (address string, end func() error, err
 	if answers(ctx, systemSocket) == nil {
 		return systemSocket, leave, nil
 	}
-	p, err := startPrivate(ctx)
+	p, err := StartPrivate(ctx)
 	if err != nil {
-		return "", nil, fmt.Errorf("start a containerd of our own: %w", err)
+		return "", nil, err
 	}
-	return p.socket(), p.end, nil
+	return p.Address(), p.Close, nil
 }
 
 func leave() error { return nil }
@@ -58,12 +58,12 @@ func answers(ctx context.Context, socket string) error {
 	return conn.Close()
 }
 
-// A private containerd keeps everything it has below dir.
-type private struct {
-	dir    string
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-	ended  chan struct{} // closed when the process has ended
+// A Private is a containerd that keeps everything it has in a temporary directory.
+type Private struct {
+	dir   string
+	cmd   *exec.Cmd
+	log   bytes.Buffer  // what it wrote; read only when it has ended
+	ended chan struct{} // closed when the process has ended
 }
 
 // config leaves out the plugins that take time to start or need what a test machine lacks. The version is one that every
@@ -81,40 +81,77 @@ disabled_plugins = [
   address = %[3]q
 `
 
-func (p *private) socket() string { return filepath.Join(p.dir, "containerd.sock") }
+// Address is its socket.
+func (p *Private) Address() string { return filepath.Join(p.dir, "containerd.sock") }
 
-func startPrivate(ctx context.Context) (*private, error) {
-	program, err := exec.LookPath("containerd")
-	if err != nil {
-		return nil, fmt.Errorf("%w: install it with make setup", err)
-	}
+// StartPrivate starts a containerd and waits until it answers. The context bounds the start only.
+func StartPrivate(ctx context.Context) (*Private, error) {
 	// The path is short, because that of a socket is at most 107 bytes.
 	dir, err := os.MkdirTemp("/tmp", "hw")
 	if err != nil {
 		return nil, err
 	}
-	p := &private{dir: dir, ended: make(chan struct{})}
-	file := filepath.Join(dir, "config.toml")
-	content := fmt.Sprintf(config, filepath.Join(dir, "root"), filepath.Join(dir, "state"), p.socket())
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+	p := &Private{dir: dir}
+	content := fmt.Sprintf(config, filepath.Join(dir, "root"), filepath.Join(dir, "state"), p.Address())
+	if err := os.WriteFile(p.configFile(), []byte(content), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	p.cmd = exec.Command(program, "--config", file, "--log-level", "warn")
-	p.cmd.Stdout, p.cmd.Stderr = &p.stderr, &p.stderr
-	// A test that panics or runs out of time cannot end it: the kernel does.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := p.run(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	if err := p.ready(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w\n%s", err, p.stderr.Bytes()), p.end())
+	if err := p.start(ctx); err != nil {
+		return nil, fmt.Errorf("start a containerd of our own: %w", errors.Join(err, p.clear()))
 	}
 	return p, nil
 }
 
+// Restart kills the process, as a crash does, and starts it again. Its shims and their containers live on.
+func (p *Private) Restart(ctx context.Context) error {
+	if err := p.Kill(); err != nil {
+		return err
+	}
+	return p.start(ctx)
+}
+
+// Kill kills the process; Restart starts it again.
+func (p *Private) Kill() error {
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-p.ended
+	return nil
+}
+
+// Close stops the process, and then whatever tests have left: shims with their containers, mounts, files.
+func (p *Private) Close() error {
+	if err := p.stop(); err != nil {
+		return err
+	}
+	return p.clear()
+}
+
+func (p *Private) configFile() string { return filepath.Join(p.dir, "config.toml") }
+
+func (p *Private) start(ctx context.Context) error {
+	program, err := exec.LookPath("containerd")
+	if err != nil {
+		return fmt.Errorf("%w: install it with make setup", err)
+	}
+	p.log.Reset()
+	p.ended = make(chan struct{})
+	p.cmd = exec.Command(program, "--config", p.configFile(), "--log-level", "warn")
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	// A test that panics or runs out of time cannot end it: the kernel does.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := p.run(); err != nil {
+		return err
+	}
+	if err := p.ready(ctx); err != nil {
+		return errors.Join(err, p.Kill(), errors.New(p.log.String()))
+	}
+	return nil
+}
+
 // run starts the process and waits for it on a thread that lives as long as it does: the signal at the parent's death is
 // sent when the thread that made the process ends.
-func (p *private) run() error {
+func (p *Private) run() error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -130,13 +167,13 @@ func (p *private) run() error {
 }
 
 // ready waits until the socket answers.
-func (p *private) ready(ctx context.Context) error {
+func (p *Private) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if answers(ctx, p.socket()) == nil {
+		if answers(ctx, p.Address()) == nil {
 			return nil
 		}
 		select {
@@ -149,15 +186,12 @@ func (p *private) ready(ctx context.Context) error {
 	}
 }
 
-// end stops the process, and then whatever tests have left: shims with their containers, mounts, files.
-func (p *private) end() error {
-	if err := p.stop(); err != nil {
-		return err
-	}
-	return errors.Join(killShims(p.socket()), p.removeSockets(), unmountBelow(p.dir), os.RemoveAll(p.dir))
+// clear takes away what a process that has ended leaves.
+func (p *Private) clear() error {
+	return errors.Join(killShims(p.Address()), p.removeSockets(), unmountBelow(p.dir), os.RemoveAll(p.dir))
 }
 
-func (p *private) stop() error {
+func (p *Private) stop() error {
 	select {
 	case <-p.ended:
 		return nil
@@ -174,16 +208,12 @@ func (p *private) stop() error {
 		return nil
 	case <-timeout.C:
 	}
-	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	<-p.ended
-	return nil
+	return p.Kill()
 }
 
 // removeSockets removes the sockets of shims that were killed; they are outside of the state directory, and each bundle
 // notes its own.
-func (p *private) removeSockets() error {
+func (p *Private) removeSockets() error {
 	notes, err := filepath.Glob(filepath.Join(p.dir, "state", "io.containerd.runtime.v2.task", "*", "*", "address"))
 	if err != nil {
 		return err

@@ -25,12 +25,17 @@ func Shims(address, namespace string) ([]int, error) {
 			return // it has ended
 		}
 		args := strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
-		if strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") && flag(args, "-address") == address &&
-			(namespace == "" || flag(args, "-namespace") == namespace) {
+		if isShim(args) && flag(args, "-address") == address && (namespace == "" || flag(args, "-namespace") == namespace) {
 			pids = append(pids, pid)
 		}
 	})
 	return pids, err
+}
+
+// isShim tells a shim from the short-lived commands of the same program, which start one or clear up after one.
+func isShim(args []string) bool {
+	last := args[len(args)-1]
+	return strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") && last != "start" && last != "delete"
 }
 
 // flag is the argument after the name.

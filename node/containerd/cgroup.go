@@ -3,6 +3,7 @@ package containerd
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,8 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/cgroups/v3"
+	"golang.org/x/sys/unix"
 )
 
 // cgroupMount is where every system mounts its control groups.
@@ -42,32 +45,80 @@ func oomKills(data []byte) int {
 	return 0
 }
 
-// removeCgroups removes the control group above all containers from every hierarchy, and those above it that are empty.
-func removeCgroups(root string) error {
-	hierarchies := []string{cgroupMount}
-	if cgroups.Mode() != cgroups.Unified {
-		entries, err := os.ReadDir(cgroupMount)
-		if err != nil {
+const (
+	// busyTimeout bounds the wait for processes that were killed to leave their control group.
+	busyTimeout  = 10 * time.Second
+	busyInterval = 20 * time.Millisecond
+)
+
+// removeCgroups removes a control group with all below it from every hierarchy, and those above it that are empty then.
+func removeCgroups(ctx context.Context, group string) error {
+	hierarchies, err := cgroupHierarchies()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	for _, h := range hierarchies {
+		if err := removeGroup(ctx, filepath.Join(h, group)); err != nil {
+			return fmt.Errorf("remove control group: %w", err)
+		}
+		for above := path.Dir(path.Clean("/" + group)); above != "/"; above = path.Dir(above) {
+			if os.Remove(filepath.Join(h, above)) != nil {
+				break // another node's is in it
+			}
+		}
+	}
+	return nil
+}
+
+// cgroupHierarchies are the directories where control groups are mounted: one, or one for each controller.
+func cgroupHierarchies() ([]string, error) {
+	if cgroups.Mode() == cgroups.Unified {
+		return []string{cgroupMount}, nil
+	}
+	entries, err := os.ReadDir(cgroupMount)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, e := range entries {
+		if e.IsDir() {
+			all = append(all, filepath.Join(cgroupMount, e.Name()))
+		}
+	}
+	return all, nil
+}
+
+// removeGroup removes a control group, those below it first. It waits for one that is busy.
+func removeGroup(ctx context.Context, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue // the kernel's files, which go with the group
+		}
+		if err := removeGroup(ctx, filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
-		for _, e := range entries {
-			if e.IsDir() {
-				hierarchies = append(hierarchies, filepath.Join(cgroupMount, e.Name()))
-			}
+	}
+	tick := time.NewTicker(busyInterval)
+	defer tick.Stop()
+	for {
+		err := os.Remove(dir)
+		if err == nil || errors.Is(err, os.ErrNotExist) {
+			return nil
+		} else if !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
 		}
 	}
-	var errs []error
-	for _, h := range hierarchies {
-		for group := path.Clean("/" + root); group != "/"; group = path.Dir(group) {
-			err := os.Remove(filepath.Join(h, group))
-			if err == nil || errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-			if group == path.Clean("/"+root) {
-				errs = append(errs, fmt.Errorf("remove control group: %w", err))
-			}
-			break // another node's is below it
-		}
-	}
-	return errors.Join(errs...)
 }

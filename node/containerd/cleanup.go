@@ -33,7 +33,7 @@ func (r *Runtime) Cleanup(ctx context.Context) error {
 			return fmt.Errorf("clean up %s of containerd namespace %s: %w", step.what, r.options.Namespace, err)
 		}
 	}
-	return removeCgroups(r.options.CgroupRoot)
+	return removeCgroups(ctx, r.options.CgroupRoot)
 }
 
 func (r *Runtime) removeContainers(ctx context.Context) error {
@@ -144,8 +144,9 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// sweepSnapshots removes the snapshots of containers whose record was never made, because a crash came between.
-func (r *Runtime) sweepSnapshots(ctx context.Context) error {
+// sweep removes what an earlier daemon left half made: containers without a task that never ran, and snapshots without a
+// container.
+func (r *Runtime) sweep(ctx context.Context) error {
 	records, err := r.client.ContainerService().List(ctx)
 	if err != nil {
 		return err
@@ -153,6 +154,16 @@ func (r *Runtime) sweepSnapshots(ctx context.Context) error {
 	used := map[string]bool{}
 	for _, record := range records {
 		used[record.SnapshotKey] = true
+		if record.Labels[labelUID] == "" || record.Labels[labelStarted] != "" {
+			continue
+		}
+		has, err := r.hasTask(ctx, record.ID)
+		if err == nil && !has {
+			err = r.discard(ctx, record.ID, record.Labels[labelGroup])
+		}
+		if err != nil {
+			return fmt.Errorf("half-made container %s: %w", record.ID, err)
+		}
 	}
 	service := r.client.SnapshotService(r.options.Snapshotter)
 	var left []string

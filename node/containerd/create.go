@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
@@ -23,79 +22,76 @@ import (
 )
 
 // Create makes a container that has not started: a snapshot on its image, a record, and a task, which is the process that
-// waits in its namespaces. One that is there already is found, whatever its state. The image must be on the machine.
+// waits in its namespaces. One that is there already is found, whatever its state; one that is only half made is cleared
+// away. The image must be on the machine.
 func (r *Runtime) Create(ctx context.Context, config node.ContainerConfig) (string, error) {
-	id := containerID(config.Pod.UID, config.Container.Name, config.Attempt)
-	if err := r.create(r.scope(ctx), id, config); err != nil {
+	id, err := r.create(r.scope(ctx), config)
+	if err != nil {
 		return "", fmt.Errorf("create container %s of %s: %w", config.Container.Name, config.Pod.Pod, err)
 	}
 	return id, nil
 }
 
-func (r *Runtime) create(ctx context.Context, id string, config node.ContainerConfig) error {
+func (r *Runtime) create(ctx context.Context, config node.ContainerConfig) (string, error) {
 	i, err := r.image(ctx, config.Container.Image)
 	if err != nil {
-		return err
+		return "", err
 	}
 	// Whether the pod has a shim must not change meanwhile.
-	unlock, err := r.pods.lock(ctx, config.Pod.UID)
+	unlock, err := r.pods.take(ctx, config.Pod.UID)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer unlock()
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return "", ctx.Err()
 	}
-	group, found, err := r.shimGroup(ctx, id, config.Pod.UID)
-	if err != nil || found {
-		return err
+	found, group, err := r.lookFor(ctx, config)
+	if err != nil || found != "" {
+		return found, err
+	}
+	id := newContainerID(config.Pod.UID, config.Container.Name, config.Attempt)
+	if group == "" {
+		group = id
 	}
 	if err := r.make(ctx, id, group, i, config); err != nil {
 		ctx, cancel := clearing(ctx)
 		defer cancel()
-		return errors.Join(err, r.discard(ctx, id))
+		return "", errors.Join(err, r.discard(ctx, id, group))
 	}
-	return nil
+	return id, nil
 }
 
-// shimGroup names the shim for a container that is to be made, and reports whether the container is there already. What
-// of it is only half made is cleared away.
+// lookFor finds a container that is there already, or else the pod's shim, if it has one.
 //
 // A shim ends with the last of its tasks, but takes new ones until it has: a container that were made in that moment
-// would be lost. So one is shared only while another container holds it, and a new one gets a name that was never used.
-func (r *Runtime) shimGroup(ctx context.Context, id, uid string) (group string, found bool, err error) {
-	siblings, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q==%q", labelUID, uid))
+// would be lost. So one is shared only while another container holds it, and a new one has a name that was never used.
+func (r *Runtime) lookFor(ctx context.Context, config node.ContainerConfig) (id, group string, err error) {
+	siblings, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q==%q", labelUID, config.Pod.UID))
 	if err != nil {
-		return "", false, err
+		return "", "", err
 	}
-	halfMade := ""
 	for _, s := range siblings {
 		has, err := r.hasTask(ctx, s.ID)
-		switch {
-		case err != nil:
-			return "", false, err
-		case s.ID != id && has:
-			group = s.Labels[labelGroup]
-		case s.ID == id && (has || s.Labels[labelStarted] != ""):
-			return "", true, nil
-		case s.ID == id:
-			if err := r.discard(ctx, id); err != nil {
-				return "", false, err
+		if err != nil {
+			return "", "", err
+		}
+		if isRun(s.Labels, config.Container.Name, config.Attempt) {
+			if has || s.Labels[labelStarted] != "" {
+				return s.ID, "", nil
 			}
-			halfMade = s.Labels[labelGroup]
+			if err := r.discard(ctx, s.ID, s.Labels[labelGroup]); err != nil {
+				return "", "", err
+			}
+		}
+		if has {
+			group = s.Labels[labelGroup]
 		}
 	}
-	switch {
-	case group != "":
-		return group, false, nil
-	case halfMade != "":
-		// A shim that had started before the crash, and that no task holds, is taken up again.
-		return halfMade, false, nil
-	}
-	return id + "-" + strconv.FormatInt(time.Now().UnixNano(), 36), false, nil
+	return "", group, nil
 }
 
 func (r *Runtime) hasTask(ctx context.Context, id string) (bool, error) {
@@ -128,15 +124,7 @@ func (r *Runtime) make(ctx context.Context, id, group string, i *image, config n
 // prepare makes the snapshot that a container writes to.
 func (r *Runtime) prepare(ctx context.Context, id string, i *image) ([]mount.Mount, error) {
 	service := r.client.SnapshotService(r.options.Snapshotter)
-	labels := snapshots.WithLabels(map[string]string{labelRoot: time.Now().UTC().Format(time.RFC3339)})
-	mounts, err := service.Prepare(ctx, id, i.chainID, labels)
-	if errdefs.IsAlreadyExists(err) {
-		// A crash came before the container's record was made.
-		if err := service.Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
-			return nil, fmt.Errorf("remove a half-made snapshot: %w", err)
-		}
-		mounts, err = service.Prepare(ctx, id, i.chainID, labels)
-	}
+	mounts, err := service.Prepare(ctx, id, i.chainID, snapshots.WithLabels(map[string]string{labelRoot: time.Now().UTC().Format(time.RFC3339)}))
 	if errdefs.IsNotFound(err) {
 		r.images.drop(i.name)
 		return nil, fmt.Errorf("image %s was removed from this machine: it has to be brought here again: %w", i.name, err)
@@ -181,7 +169,7 @@ func (r *Runtime) makeTask(ctx context.Context, id, logPath string, mounts []mou
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), taskTimeout)
 	defer cancel()
-	if _, err = r.client.TaskService().Create(ctx, request); err != nil {
+	if _, err := r.client.TaskService().Create(ctx, request); err != nil {
 		return fmt.Errorf("make its task: %w", errgrpc.ToNative(err))
 	}
 	return nil

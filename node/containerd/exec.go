@@ -2,12 +2,12 @@ package containerd
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,18 +27,35 @@ import (
 func (r *Runtime) Exec(ctx context.Context, id string, command []string, streams node.Streams) (int, error) {
 	code, err := r.exec(r.scope(ctx), id, command, streams)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return 0, fmt.Errorf("run %q in container %s: %w", command, id, err)
 	}
 	return code, nil
 }
 
+// The shim of containerd 1.6 queues 32 exits of processes; when it is full the shim waits a second for each further one,
+// and all of the pod with it. It takes none out while a command starts, and every command makes up to three. So only so
+// many of a pod run at the same time; one that runs for long has no part in that, and gives its place back.
+const (
+	execsPerPod = 8
+	placeTime   = time.Second
+)
+
 func (r *Runtime) exec(ctx context.Context, id string, command []string, streams node.Streams) (_ int, err error) {
-	process, err := r.process(ctx, id, command)
+	process, pod, err := r.process(ctx, id, command)
 	if err != nil {
 		return 0, err
 	}
-	e := &execution{tasks: r.client.TaskService(), container: id, id: nextExecID()}
-	eof, err := e.open(r.execs, streams)
+	giveBack, err := r.execs.take(ctx, pod)
+	if err != nil {
+		return 0, err
+	}
+	defer giveBack()
+	defer time.AfterFunc(placeTime, giveBack).Stop()
+	e := &execution{tasks: r.client.TaskService(), container: id, id: "x" + strings.ToLower(rand.Text())}
+	eof, err := e.open(r.fifos, streams)
 	if err != nil {
 		return 0, err
 	}
@@ -60,29 +77,21 @@ func (r *Runtime) exec(ctx context.Context, id string, command []string, streams
 	return e.wait(ctx)
 }
 
-// process is the container's own process with another command.
-func (r *Runtime) process(ctx context.Context, id string, command []string) (*specs.Process, error) {
+// process is the container's own process with another command, and the UID of its pod.
+func (r *Runtime) process(ctx context.Context, id string, command []string) (*specs.Process, string, error) {
 	record, err := r.client.ContainerService().Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var spec specs.Spec
 	if err := typeurl.UnmarshalTo(record.Spec, &spec); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if spec.Process == nil {
-		return nil, errors.New("its specification has no process")
+		return nil, "", errors.New("its specification has no process")
 	}
 	spec.Process.Args = command
-	return spec.Process, nil
-}
-
-// execs counts the commands of this process.
-var execs atomic.Uint64
-
-// nextExecID is one that no other command of a container has, not even one that an earlier daemon left running.
-func nextExecID() string {
-	return "x" + strconv.FormatInt(time.Now().UnixNano(), 36) + "-" + strconv.FormatUint(execs.Add(1), 36)
+	return spec.Process, record.Labels[labelUID], nil
 }
 
 // An execution is one command in a container.
@@ -91,6 +100,7 @@ type execution struct {
 	container, id string
 	io            cio.IO
 	added         bool // containerd knows it
+	started       bool // it ran, so the shim has opened its FIFOs
 }
 
 // open makes the FIFOs of the command, and returns a channel that is closed when there is no more input.
@@ -113,7 +123,13 @@ func orDiscard(w io.Writer) io.Writer {
 	return w
 }
 
+// start is not cut off in the middle: the command could else run on without anybody who knows of it.
 func (e *execution) start(ctx context.Context, process *specs.Process) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := clearing(ctx)
+	defer cancel()
 	spec, err := typeurl.MarshalAnyToProto(process)
 	if err != nil {
 		return err
@@ -126,8 +142,11 @@ func (e *execution) start(ctx context.Context, process *specs.Process) error {
 		return errgrpc.ToNative(err)
 	}
 	e.added = true
-	_, err = e.tasks.Start(ctx, &tasks.StartRequest{ContainerID: e.container, ExecID: e.id})
-	return errgrpc.ToNative(err)
+	if _, err = e.tasks.Start(ctx, &tasks.StartRequest{ContainerID: e.container, ExecID: e.id}); err != nil {
+		return errgrpc.ToNative(err)
+	}
+	e.started = true
+	return nil
 }
 
 // wait returns the exit code; the command is killed when the context is done.
@@ -136,12 +155,7 @@ func (e *execution) wait(ctx context.Context) (int, error) {
 	if err == nil {
 		return int(exit.ExitStatus), nil
 	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	} else {
-		err = errgrpc.ToNative(err)
-	}
-	return 0, err
+	return 0, errgrpc.ToNative(err)
 }
 
 // closeStdin tells the shim that no more input comes; without that the command would wait for it.
@@ -155,7 +169,7 @@ func (e *execution) clear(ctx context.Context) error {
 	ctx, cancel := clearing(ctx)
 	defer cancel()
 	err := e.delete(ctx)
-	if err == nil && e.added {
+	if err == nil && e.started {
 		// The shim has closed its ends, so the copying ends; what is still in the FIFOs is read before.
 		e.io.Wait()
 	}

@@ -28,11 +28,12 @@ const (
 // An image is what containers need to know of one that is unpacked. It does not change, but for the users, which are
 // read when the first container is made from it.
 type image struct {
-	name    string
-	digest  digest.Digest // what the name stands for: a manifest, or an index of them
-	chainID string        // the snapshot that containers stand on
-	config  ocispec.ImageConfig
-	users   *userFiles
+	name         string
+	digest       digest.Digest // what the name stands for: a manifest, or an index of them
+	chainID      string        // the snapshot that containers stand on
+	architecture string
+	config       ocispec.ImageConfig
+	users        *userFiles
 }
 
 // imageCache holds images by name.
@@ -135,9 +136,8 @@ func (r *Runtime) read(ctx context.Context, record images.Image) (*image, error)
 		return nil, err
 	}
 	return &image{
-		name: record.Name, digest: record.Target.Digest, config: spec.Config,
-		chainID: identity.ChainID(spec.RootFS.DiffIDs).String(),
-		users:   new(userFiles),
+		name: record.Name, digest: record.Target.Digest, chainID: identity.ChainID(spec.RootFS.DiffIDs).String(),
+		architecture: spec.Architecture, config: spec.Config, users: new(userFiles),
 	}, nil
 }
 

@@ -1,10 +1,12 @@
 package containerd
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"headway.dev/headway/api"
@@ -29,10 +31,19 @@ const (
 // would be two more transactions on disk.
 const labelRoot = "containerd.io/gc.root"
 
-// containerID names a container. It is short, and valid whatever the pod and the container are called.
-func containerID(uid, name string, attempt int) string {
+// newContainerID names a container. It is short, and valid whatever the pod and the container are called.
+//
+// No two have the same, not even two tries at the same run: when a daemon is killed while it makes a container,
+// containerd may still be clearing that away, by its ID, when the next daemon makes it again. What finds a container again
+// is its labels.
+func newContainerID(uid, name string, attempt int) string {
 	sum := sha256.Sum256([]byte(uid + "\x00" + name))
-	return hex.EncodeToString(sum[:12]) + "-" + strconv.Itoa(attempt)
+	return hex.EncodeToString(sum[:8]) + "-" + strconv.Itoa(attempt) + "-" + strings.ToLower(rand.Text()[:8])
+}
+
+// isRun reports whether the labels are those of a run of a pod's container.
+func isRun(labels map[string]string, name string, attempt int) bool {
+	return labels[labelContainer] == name && labels[labelAttempt] == strconv.Itoa(attempt)
 }
 
 func labelsFor(config node.ContainerConfig, group string) map[string]string {

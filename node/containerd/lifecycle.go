@@ -29,14 +29,14 @@ func (r *Runtime) start(ctx context.Context, id string) error {
 		return err
 	}
 	if record.Labels[labelStarted] != "" {
-		return r.startTask(ctx, record)
+		return r.startTask(ctx, id)
 	}
 	// That it was started is written while it starts, which hides what writing costs. What counts is the task; the label
 	// is for when that is lost.
 	begun := time.Now()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.markStarted(groupCtx, id, begun) })
-	group.Go(func() error { return r.startTask(groupCtx, record) })
+	group.Go(func() error { return r.startTask(groupCtx, id) })
 	return group.Wait()
 }
 
@@ -46,43 +46,24 @@ func (r *Runtime) markStarted(ctx context.Context, id string, when time.Time) er
 	return err
 }
 
-func (r *Runtime) startTask(ctx context.Context, record containers.Container) error {
-	request := &tasks.StartRequest{ContainerID: record.ID}
-	_, startErr := r.client.TaskService().Start(ctx, request)
+func (r *Runtime) startTask(ctx context.Context, id string) error {
+	_, startErr := r.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: id})
 	if startErr == nil {
 		return nil
 	}
-	t, err := r.task(ctx, record.ID)
+	startErr = errgrpc.ToNative(startErr)
+	t, err := r.task(ctx, id)
 	switch {
 	case err != nil:
-	case t == nil && record.Labels[labelStarted] == "":
-		// A crash came between its record and its task.
-		if err := r.completeTask(ctx, record); err != nil {
-			return err
-		}
-		_, startErr = r.client.TaskService().Start(ctx, request)
+		return errors.Join(startErr, err)
 	case t == nil:
-		return errors.New("it has ended, and its task is lost")
+		return fmt.Errorf("its task is lost: %w", startErr)
 	case t.Status == task.Status_RUNNING:
 		return nil
 	case t.Status == task.Status_STOPPED:
-		return fmt.Errorf("it has ended, with exit code %d: %w", t.ExitStatus, errgrpc.ToNative(startErr))
+		return fmt.Errorf("it has ended, with exit code %d: %w", t.ExitStatus, startErr)
 	}
-	return errgrpc.ToNative(startErr)
-}
-
-// completeTask makes the task of a container that has everything else.
-func (r *Runtime) completeTask(ctx context.Context, record containers.Container) error {
-	unlock, err := r.pods.lock(ctx, record.Labels[labelUID])
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	mounts, err := r.client.SnapshotService(record.Snapshotter).Mounts(ctx, record.SnapshotKey)
-	if err != nil {
-		return err
-	}
-	return r.makeTask(ctx, record.ID, record.Labels[labelLog], mounts)
+	return startErr
 }
 
 // Signal sends a signal to a container's first process. One that is gone or has ended is success.
@@ -108,20 +89,24 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 		return err
 	}
 	if uid := record.Labels[labelUID]; uid != "" {
-		unlock, err := r.pods.lock(ctx, uid)
+		unlock, err := r.pods.take(ctx, uid)
 		if err != nil {
 			return err
 		}
 		defer unlock()
 	}
-	return r.discard(ctx, id)
+	return r.discard(ctx, id, record.Labels[labelGroup])
 }
 
 // discard deletes whatever there is of a container. The record goes last: until then it is listed, and can be removed
 // again.
-func (r *Runtime) discard(ctx context.Context, id string) error {
-	if err := r.deleteTask(ctx, id); err != nil {
+func (r *Runtime) discard(ctx context.Context, id, group string) error {
+	found, err := r.deleteTask(ctx, id)
+	if err != nil {
 		return fmt.Errorf("delete its task: %w", err)
+	}
+	if !found && group != "" {
+		r.endShim(ctx, id, group)
 	}
 	if err := r.client.SnapshotService(r.options.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove its snapshot: %w", err)
@@ -132,24 +117,24 @@ func (r *Runtime) discard(ctx context.Context, id string) error {
 	return nil
 }
 
-// deleteTask deletes a task, and kills it first if need be.
-func (r *Runtime) deleteTask(ctx context.Context, id string) error {
+// deleteTask deletes a task, and kills it first if need be. It reports whether there was one.
+func (r *Runtime) deleteTask(ctx context.Context, id string) (found bool, err error) {
 	service := r.client.TaskService()
-	_, err := service.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
-	if err = errgrpc.ToNative(err); err == nil || errdefs.IsNotFound(err) {
-		return nil
+	remove := func() error {
+		_, err := service.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+		return errgrpc.ToNative(err)
+	}
+	if err := remove(); err == nil || errdefs.IsNotFound(err) {
+		return err == nil, nil
 	}
 	// It runs, which the shim of 1.6 says only in words.
 	_, err = service.Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGKILL)})
-	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
-		return err
+	if err = ignoreNotFound(errgrpc.ToNative(err)); err != nil {
+		return true, err
 	}
-	if _, err = service.Wait(ctx, &tasks.WaitRequest{ContainerID: id}); err != nil && !errdefs.IsNotFound(errgrpc.ToNative(err)) {
-		return errgrpc.ToNative(err)
+	_, err = service.Wait(ctx, &tasks.WaitRequest{ContainerID: id})
+	if err = ignoreNotFound(errgrpc.ToNative(err)); err != nil {
+		return true, err
 	}
-	_, err = service.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
-	if err = errgrpc.ToNative(err); errdefs.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return true, ignoreNotFound(remove())
 }

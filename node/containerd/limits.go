@@ -45,7 +45,7 @@ func readHostLimits(seccomp bool) hostLimits {
 	if unix.Sysinfo(&info) == nil {
 		h.memory = int64(info.Totalram) * int64(info.Unit)
 	}
-	if caps, err := ownCapabilities(); err != nil || !slices.Contains(caps, "CAP_SYS_RESOURCE") {
+	if caps, err := cap.Current(); err != nil || !slices.Contains(caps, "CAP_SYS_RESOURCE") {
 		h.oomFloor = 0
 		if own, err := os.ReadFile("/proc/self/oom_score_adj"); err == nil {
 			h.oomFloor, _ = strconv.Atoi(strings.TrimSpace(string(own)))
@@ -53,8 +53,6 @@ func readHostLimits(seccomp bool) hostLimits {
 	}
 	return h
 }
-
-func ownCapabilities() ([]string, error) { return cap.Current() }
 
 // limit sets the resources of a container.
 func (h hostLimits) limit(s *specs.Spec, config node.ContainerConfig) {

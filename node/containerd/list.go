@@ -54,29 +54,29 @@ func (r *Runtime) list(ctx context.Context) ([]node.Container, error) {
 	return all, nil
 }
 
-// observe joins a record with its task. It reports false for a container that was removed while it was listed.
-func (r *Runtime) observe(ctx context.Context, record containers.Container, t *task.Process) (node.Container, bool, error) {
-	c, err := describe(record.ID, record.Labels)
-	if err != nil {
+// observe joins a record with its task. It reports false for a container that is only half made, or was removed meanwhile.
+func (r *Runtime) observe(ctx context.Context, record containers.Container, t *task.Process) (c node.Container, found bool, err error) {
+	if c, err = describe(record.ID, record.Labels); err != nil {
 		return c, false, err
 	}
-	if t == nil && !c.Started.IsZero() {
-		// It was left out of the list: it is lost, or was removed or started meanwhile. To take it for ended would have it
-		// replaced, so this is looked at twice.
+	if t == nil {
+		// It was left out of the list: it is lost, or was made, started or removed after that. Taken for ended it would be
+		// replaced, so this is looked at again.
 		if t, err = r.task(ctx, record.ID); err != nil {
 			return c, false, err
 		}
-		if t == nil {
-			if _, err := r.client.ContainerService().Get(ctx, record.ID); errdefs.IsNotFound(err) {
-				return c, false, nil
-			} else if err != nil {
-				return c, false, err
-			}
-			c.State, c.ExitCode, c.Finished = node.ContainerExited, lostExitCode, record.UpdatedAt
-			return c, true, nil
-		}
 	}
-	r.apply(&c, t)
+	if t != nil {
+		r.apply(&c, t)
+		return c, true, nil
+	}
+	if c.Started.IsZero() {
+		return c, false, nil
+	}
+	if _, err := r.client.ContainerService().Get(ctx, record.ID); err != nil {
+		return c, false, ignoreNotFound(err)
+	}
+	c.State, c.ExitCode, c.Finished = node.ContainerExited, lostExitCode, record.UpdatedAt
 	return c, true, nil
 }
 
@@ -90,9 +90,9 @@ func (r *Runtime) task(ctx context.Context, id string) (*task.Process, error) {
 	return got.Process, nil
 }
 
-// apply sets what a task says of its container. One without a task was never started.
+// apply sets what a task says of its container.
 func (r *Runtime) apply(c *node.Container, t *task.Process) {
-	switch t.GetStatus() {
+	switch t.Status {
 	case task.Status_RUNNING, task.Status_PAUSED, task.Status_PAUSING:
 		c.State, c.PID = node.ContainerRunning, int(t.Pid)
 	case task.Status_STOPPED:

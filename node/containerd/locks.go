@@ -5,43 +5,44 @@ import (
 	"sync"
 )
 
-// keyedLocks are locks by name. The zero value is ready.
-type keyedLocks struct {
+// keyedSlots let at most so many at a time do something with what a key names; one at a time is a lock.
+type keyedSlots struct {
+	size int
+
 	mu    sync.Mutex
-	locks map[string]*keyedLock
+	slots map[string]*slots
 }
 
-type keyedLock struct {
-	held  chan struct{} // holds a token while it is locked
-	users int           // how many hold it or wait for it
+type slots struct {
+	taken chan struct{} // a token for each that is taken
+	users int           // how many have one or wait for one
 }
 
-// lock waits for the lock of a name and returns what unlocks it.
-func (l *keyedLocks) lock(ctx context.Context, name string) (unlock func(), err error) {
-	l.mu.Lock()
-	if l.locks == nil {
-		l.locks = map[string]*keyedLock{}
+func newKeyedSlots(size int) *keyedSlots { return &keyedSlots{size: size, slots: map[string]*slots{}} }
+
+// take waits for a slot and returns what gives it back, which may be called more than once.
+func (k *keyedSlots) take(ctx context.Context, key string) (giveBack func(), err error) {
+	k.mu.Lock()
+	s := k.slots[key]
+	if s == nil {
+		s = &slots{taken: make(chan struct{}, k.size)}
+		k.slots[key] = s
 	}
-	k := l.locks[name]
-	if k == nil {
-		k = &keyedLock{held: make(chan struct{}, 1)}
-		l.locks[name] = k
-	}
-	k.users++
-	l.mu.Unlock()
+	s.users++
+	k.mu.Unlock()
 	select {
-	case k.held <- struct{}{}:
-		return func() { <-k.held; l.leave(name, k) }, nil
+	case s.taken <- struct{}{}:
+		return sync.OnceFunc(func() { <-s.taken; k.leave(key, s) }), nil
 	case <-ctx.Done():
-		l.leave(name, k)
+		k.leave(key, s)
 		return nil, ctx.Err()
 	}
 }
 
-func (l *keyedLocks) leave(name string, k *keyedLock) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if k.users--; k.users == 0 {
-		delete(l.locks, name)
+func (k *keyedSlots) leave(key string, s *slots) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s.users--; s.users == 0 {
+		delete(k.slots, key)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/seccomp"
+	"github.com/containerd/log"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
@@ -77,11 +78,13 @@ type Runtime struct {
 	images  *imageCache
 	store   *archives
 	pulls   flights
-	pods    keyedLocks
+	pods    *keyedSlots // a lock for each pod's shim
+	execs   *keyedSlots // by pod
 	// slots bound how many containers are made at once: more only makes each of them wait longer.
 	slots chan struct{}
-	execs string // directory of the FIFOs of executed commands
+	fifos string // directory for those of executed commands
 	host  hostLimits
+	log   *log.Entry
 }
 
 var (
@@ -109,8 +112,11 @@ func Open(ctx context.Context, o Options) (*Runtime, error) {
 		images: newImageCache(),
 		store:  newArchives(o.ImageDir, o.Logger),
 		slots:  make(chan struct{}, 2*goruntime.NumCPU()),
-		execs:  execDir(o.Address, o.Namespace),
+		pods:   newKeyedSlots(1),
+		execs:  newKeyedSlots(execsPerPod),
+		fifos:  fifoDir(o.Address, o.Namespace),
 		host:   readHostLimits(seccomp.IsEnabled()),
+		log:    clientLog(o.Logger),
 	}
 	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -126,14 +132,14 @@ func (r *Runtime) open(ctx context.Context) error {
 	} else if !serving {
 		return fmt.Errorf("containerd at %s is not ready", r.options.Address)
 	}
-	if err := os.RemoveAll(r.execs); err != nil {
+	if err := os.RemoveAll(r.fifos); err != nil {
 		return err
 	}
-	return r.sweepSnapshots(ctx)
+	return r.sweep(ctx)
 }
 
-// execDir is a directory that only root can write to, for one namespace of one containerd.
-func execDir(address, namespace string) string {
+// fifoDir is a directory that only root can write to, for one namespace of one containerd.
+func fifoDir(address, namespace string) string {
 	sum := sha256.Sum256([]byte(address + "\x00" + namespace))
 	return filepath.Join(defaults.DefaultFIFODir, "headway-"+hex.EncodeToString(sum[:6]))
 }
@@ -141,7 +147,7 @@ func execDir(address, namespace string) string {
 // Close ends the connection. Containers run on.
 func (r *Runtime) Close() error {
 	r.pulls.close()
-	return errors.Join(r.client.Close(), os.RemoveAll(r.execs))
+	return errors.Join(r.client.Close(), os.RemoveAll(r.fifos))
 }
 
 // Version names the runtime and its version, as Kubernetes does: containerd://1.6.20.
@@ -153,9 +159,9 @@ func (r *Runtime) Version(ctx context.Context) (string, error) {
 	return "containerd://" + v.Version, nil
 }
 
-// scope binds a context to the namespace.
+// scope binds a context to the namespace, and to the log.
 func (r *Runtime) scope(ctx context.Context) context.Context {
-	return namespaces.WithNamespace(ctx, r.options.Namespace)
+	return log.WithLogger(namespaces.WithNamespace(ctx, r.options.Namespace), r.log)
 }
 
 // clearing is a context to clear up with, whether or not that of the call is over.

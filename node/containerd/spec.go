@@ -3,14 +3,11 @@ package containerd
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/containerd/cgroups/v3"
-	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,10 +27,7 @@ const (
 
 // specFor is the OCI specification of a container.
 func (r *Runtime) specFor(ctx context.Context, id, group string, i *image, config node.ContainerConfig) (*specs.Spec, error) {
-	own, pod := config.Container.SecurityContext, podSecurity(config.Spec)
-	if own == nil {
-		own = &corev1.SecurityContext{}
-	}
+	own, pod := securityOf(config)
 	who, err := i.users.resolve(i.config.User, pod, own)
 	if err != nil {
 		return nil, err
@@ -50,7 +44,7 @@ func (r *Runtime) specFor(ctx context.Context, id, group string, i *image, confi
 		}}),
 		oci.WithAnnotations(map[string]string{groupAnnotation: group}),
 		oci.WithCgroup(path.Join(r.options.CgroupRoot, id)),
-		withSandbox(config.Sandbox), r.withSecurity(own),
+		withSandbox(config.Sandbox), r.withSecurity(i, pod, own),
 	}
 	s, err := oci.GenerateSpec(ctx, nil, &containers.Container{ID: id}, options...)
 	if err != nil {
@@ -67,15 +61,6 @@ func (r *Runtime) specFor(ctx context.Context, id, group string, i *image, confi
 	r.host.limit(s, config)
 	return s, nil
 }
-
-func podSecurity(spec *corev1.PodSpec) *corev1.PodSecurityContext {
-	if spec == nil {
-		return nil
-	}
-	return spec.SecurityContext
-}
-
-func isTrue(b *bool) bool { return b != nil && *b }
 
 func firstOf(values ...string) string {
 	i := slices.IndexFunc(values, func(s string) bool { return s != "" })
@@ -151,79 +136,4 @@ func withSandbox(s node.Sandbox) oci.SpecOpts {
 		options = append(options, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.CgroupNamespace}))
 	}
 	return oci.Compose(options...)
-}
-
-// withSecurity applies a container's security context, but for its user.
-func (r *Runtime) withSecurity(c *corev1.SecurityContext) oci.SpecOpts {
-	return func(ctx context.Context, cl oci.Client, record *containers.Container, s *specs.Spec) error {
-		s.Process.NoNewPrivileges = c.AllowPrivilegeEscalation != nil && !*c.AllowPrivilegeEscalation
-		if isTrue(c.Privileged) {
-			return oci.Compose(oci.WithPrivileged, oci.WithHostDevices, oci.WithAllDevicesAllowed)(ctx, cl, record, s)
-		}
-		caps, err := capabilities(s.Process.Capabilities.Bounding, c.Capabilities)
-		if err != nil {
-			return err
-		}
-		if err := oci.WithCapabilities(caps)(ctx, cl, record, s); err != nil {
-			return err
-		}
-		if r.host.seccomp {
-			// The profile depends on the capabilities.
-			s.Linux.Seccomp = seccomp.DefaultProfile(s)
-		}
-		return nil
-	}
-}
-
-// capabilities applies additions and then removals to the default ones, as Kubernetes does: ALL first, then single ones.
-func capabilities(base []string, change *corev1.Capabilities) ([]string, error) {
-	if change == nil {
-		return base, nil
-	}
-	granted, err := ownCapabilities()
-	if err != nil {
-		return nil, err
-	}
-	add, drop := names(change.Add), names(change.Drop)
-	set := map[string]bool{}
-	switch {
-	case add["ALL"]:
-		addAll(set, granted)
-	case !drop["ALL"]:
-		addAll(set, base)
-	}
-	delete(add, "ALL")
-	delete(drop, "ALL")
-	for c := range add {
-		if !slices.Contains(granted, c) {
-			return nil, fmt.Errorf("capability %s: this machine's root has none to give, or there is none of that name", c)
-		}
-		set[c] = true
-	}
-	for c := range drop {
-		delete(set, c)
-	}
-	return slices.Sorted(maps.Keys(set)), nil
-}
-
-func addAll(set map[string]bool, all []string) {
-	for _, c := range all {
-		set[c] = true
-	}
-}
-
-// names gives capabilities as the kernel calls them, from any case, with CAP_ before them or not.
-func names(list []corev1.Capability) map[string]bool {
-	set := map[string]bool{}
-	for _, c := range list {
-		name := strings.ToUpper(string(c))
-		if name != "ALL" && !strings.HasPrefix(name, "CAP_") {
-			name = "CAP_" + name
-		}
-		if name == "CAP_ALL" {
-			name = "ALL"
-		}
-		set[name] = true
-	}
-	return set
 }

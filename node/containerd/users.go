@@ -64,12 +64,6 @@ func (f *userFiles) readFrom(root fs.FS) error {
 // resolve says as whom a container runs: as its own or its pod's security context says, else as the image does. A user
 // without an entry in the image has group 0.
 func (f *userFiles) resolve(imageUser string, pod *corev1.PodSecurityContext, own *corev1.SecurityContext) (specs.User, error) {
-	if pod == nil {
-		pod = &corev1.PodSecurityContext{}
-	}
-	if own == nil {
-		own = &corev1.SecurityContext{}
-	}
 	name, group, _ := strings.Cut(imageUser, ":")
 	if id := either(own.RunAsUser, pod.RunAsUser); id != nil {
 		// The group beside the image's user belongs to that user.
@@ -86,13 +80,6 @@ func (f *userFiles) resolve(imageUser string, pod *corev1.PodSecurityContext, ow
 		return specs.User{}, errors.New("runAsNonRoot is set, but the container would run as root: set runAsUser, or a user in the image")
 	}
 	return u, nil
-}
-
-func either[T any](own, pod *T) *T {
-	if own != nil {
-		return own
-	}
-	return pod
 }
 
 // find looks up a user and a group, each a name or a number; an empty group is the user's own.
