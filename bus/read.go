@@ -126,17 +126,24 @@ func (e entry) deleted() bool {
 	return false
 }
 
-// readEntry reads a message that the server sends from a stream, be it an answer or live.
+// readEntry reads a message that the server sends from a stream, be it an answer or live. The server's own headers are
+// the last of their name: a writer may have put such into the message before.
 func readEntry(m *nats.Msg) (entry, error) {
-	seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	own := func(name string) string {
+		if values := m.Header.Values(name); len(values) > 0 {
+			return values[len(values)-1]
+		}
+		return ""
+	}
+	seq, err := strconv.ParseUint(own(jetstream.SequenceHeader), 10, 64)
 	if err != nil {
 		return entry{}, fmt.Errorf("message of %s without a sequence: %w", m.Subject, err)
 	}
-	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
+	at, err := time.Parse(time.RFC3339Nano, own(jetstream.TimeStampHeaer))
 	if err != nil {
 		return entry{}, fmt.Errorf("message of %s without a time: %w", m.Subject, err)
 	}
-	return entry{subject: m.Header.Get(jetstream.SubjectHeader), seq: seq, time: at, header: m.Header, data: m.Data}, nil
+	return entry{subject: own(jetstream.SubjectHeader), seq: seq, time: at, header: m.Header, data: m.Data}, nil
 }
 
 // A cursor says where to begin to read: at a sequence, or at a time.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"headway.dev/headway/api"
 	"headway.dev/headway/bus"
 )
@@ -193,6 +195,29 @@ func TestRecheck(t *testing.T) {
 	must(t, c.SilenceBucket(t.Context(), "assignments"))
 	must(t, c.PutAssignment(t.Context(), assignment("n1", 2)))
 	got.await(t, "the one that was lost on its way", sequence(2))
+}
+
+// TestForgedHeaders reads what the server says of a message, and not what its writer has put there.
+func TestForgedHeaders(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		c, node := keeper(t, s), connect(t, s.node)
+		statuses := watching(t, c.WatchStatuses)
+		must(t, node.PutStatus(t.Context(), api.NodeStatus{Node: "n1", Sequence: 1}))
+		statuses.await(t, "the first status", func(s api.NodeStatus) bool { return s.Sequence == 1 })
+		forged := &nats.Msg{Subject: "$KV.status.n1", Data: []byte(`{"node":"n1","sequence":2}`), Header: nats.Header{
+			"Nats-Sequence": {"999999"}, "Nats-Subject": {"$KV.status.n2"}, "Nats-Time-Stamp": {"never"},
+		}}
+		_, err := node.NATS().RequestMsg(forged, patience)
+		must(t, err)
+		statuses.await(t, "the second status", func(s api.NodeStatus) bool { return s.Sequence == 2 })
+		must(t, node.PutStatus(t.Context(), api.NodeStatus{Node: "n1", Sequence: 3}))
+		statuses.await(t, "the third status", func(s api.NodeStatus) bool { return s.Sequence == 3 })
+		state, err := c.State(t.Context())
+		must(t, err)
+		if len(state.Statuses) != 1 || state.Statuses[0].Sequence != 3 {
+			t.Errorf("the statuses are %+v", state.Statuses)
+		}
+	})
 }
 
 // TestNames refuses names that would mean something in a subject.
