@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,12 +15,19 @@ import (
 // clockTick is the unit of CPU times in /proc: 1/100 s on every Linux that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// idle measures what the control plane and a node cost when nothing happens.
-func (b *bench) idle(ctx context.Context) error {
+// idle measures what the control plane and a node cost when nothing happens: as the lab's two processes, and as the one
+// process of "headway up".
+func (b *bench) idle(ctx context.Context, containerd string) error {
 	daemons, err := b.c.Daemons(ctx)
 	if err != nil {
 		return err
 	}
+	up, err := b.startUp(ctx, containerd)
+	if err != nil {
+		return err
+	}
+	defer up.end()
+	daemons["up"] = up.pid()
 	if err := pause(ctx, settleBeforeMeasuring); err != nil {
 		return err
 	}
@@ -33,15 +42,14 @@ func (b *bench) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	memory, busy := 0.0, 0.0
-	for name := range daemons {
-		memory += after[name].mib
+	for _, name := range slices.Sorted(maps.Keys(daemons)) {
 		share := 100 * float64(after[name].cpu-before[name].cpu) / float64(idleFor)
-		busy += share
-		fmt.Fprintf(os.Stdout, "idle %-34s  %8.1f MiB resident  %6.2f %% of a core\n", name, after[name].mib, share)
+		goal := ""
+		if name == "up" {
+			goal = fmt.Sprintf("   control plane and node together (goals: at most %.0f MiB, under %.0f %%)", goalMemory, goalIdle)
+		}
+		fmt.Fprintf(os.Stdout, "idle %-8s %6.1f MiB resident  %5.2f %% of a core%s\n", name, after[name].mib, share, goal)
 	}
-	fmt.Fprintf(os.Stdout, "%-40s %8.1f MiB (goal at most %.0f)   %.2f %% of a core (goal under %.0f)\n",
-		"idle, control plane and node together", memory, goalMemory, busy, goalIdle)
 	return nil
 }
 

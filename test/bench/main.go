@@ -79,7 +79,7 @@ func (b *bench) run(ctx context.Context, binary string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.bare.close(context.WithoutCancel(ctx))) }()
-	return errors.Join(b.one(ctx), b.fifty(ctx), b.idle(ctx))
+	return errors.Join(b.one(ctx), b.fifty(ctx), b.idle(ctx, address))
 }
 
 // one measures a commit that adds one pod, until the controller reports it ready.
