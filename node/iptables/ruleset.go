@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -96,7 +97,7 @@ func parse(saved []byte) (ruleset, error) {
 				section.add(t, chain, line)
 				continue
 			}
-			if strings.Contains(" "+rule, " -j "+ownPrefix) || strings.Contains(" "+rule, " -g "+ownPrefix) {
+			if leadsToOurs(rule) {
 				if positions[chain] != len(t.jumps[chain]) {
 					t.displaced[chain] = true
 				}
@@ -112,6 +113,22 @@ func parse(saved []byte) (ruleset, error) {
 	}
 	return r, nil
 }
+
+// leadsToOurs reports whether a rule of somebody else's chain jumps to one of ours. What is quoted is a comment or the like.
+func leadsToOurs(rule string) bool {
+	if !strings.Contains(rule, ownPrefix) {
+		return false
+	}
+	words := strings.Fields(quoted.ReplaceAllLiteralString(rule, `""`))
+	for i, word := range words[:max(len(words)-1, 0)] {
+		if (word == "-j" || word == "-g") && strings.HasPrefix(words[i+1], ownPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 
 // A chainSection gathers the rules of one chain, which iptables-save prints one after the other.
 type chainSection struct {

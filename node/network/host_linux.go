@@ -140,18 +140,18 @@ func (n *Network) tearDown() error {
 	return errors.Join(errs...)
 }
 
-// routes lists the routes of our making. A list that changed while it was read is read again.
-func (n *Network) routes() ([]netlink.Route, error) {
-	for {
-		routes, err := n.host.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
-		if errors.Is(err, netlink.ErrDumpInterrupted) {
-			continue
+// routes lists the routes of our making. A list that changes while it is read is read again, a few times.
+func (n *Network) routes() (routes []netlink.Route, err error) {
+	for range 10 {
+		routes, err = n.host.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
 		}
-		if err != nil {
-			return nil, fmt.Errorf("list the routes: %w", err)
-		}
-		return routes, nil
 	}
+	if err != nil {
+		return nil, fmt.Errorf("list the routes: %w", err)
+	}
+	return routes, nil
 }
 
 // defaultMTU is that of the interface with the default route, or Ethernet's.
