@@ -51,7 +51,7 @@ fuzz: ## Fuzz each entry for FUZZTIME (default 1m)
 
 .PHONY: docs
 docs: ## Write docs/support.md anew from the schema
-	$(GO) test ./schema -run TestSupportDocument -update
+	$(GO) test ./schema -run SupportPage -update
 
 .PHONY: setup
 setup: ## Install what the machine lacks (containerd, runc, iptables, conntrack, busybox)

@@ -236,7 +236,11 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer v.Remove(context.Background(), "u1")
+	t.Cleanup(func() {
+		if err := v.Remove(context.Background(), "u1"); err != nil {
+			t.Error(err)
+		}
+	})
 	kept := filepath.Join(paths["fast"], "kept")
 	if err := os.WriteFile(kept, make([]byte, 1000), 0o600); err != nil {
 		t.Fatal(err)
