@@ -15,12 +15,19 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Variable names the environment variable that holds the socket of the containerd to use.
 const Variable = "HEADWAY_CONTAINERD"
 
 const (
+	// Directories of private ones are in parent, which is short because a socket's path is at most 107 bytes.
+	parent   = "/tmp"
+	prefix   = "headway-containerd-"
+	lockFile = "lock"
+
 	systemSocket = "/run/containerd/containerd.sock"
 	startTimeout = 30 * time.Second
 	stopTimeout  = 10 * time.Second
@@ -61,6 +68,7 @@ func answers(ctx context.Context, socket string) error {
 // A Private is a containerd that keeps everything it has in a temporary directory.
 type Private struct {
 	dir   string
+	lock  *os.File // on a file in dir, for as long as this process lives
 	cmd   *exec.Cmd
 	log   bytes.Buffer  // what it wrote; read only when it has ended
 	ended chan struct{} // closed when the process has ended
@@ -84,22 +92,63 @@ disabled_plugins = [
 // Address is its socket.
 func (p *Private) Address() string { return filepath.Join(p.dir, "containerd.sock") }
 
-// StartPrivate starts a containerd and waits until it answers. The context bounds the start only.
+// StartPrivate starts a containerd and waits until it answers. The context bounds the start only. What processes that
+// were killed have left of theirs is cleared away first.
 func StartPrivate(ctx context.Context) (*Private, error) {
-	// The path is short, because that of a socket is at most 107 bytes.
-	dir, err := os.MkdirTemp("/tmp", "hw")
+	if err := clearStale(); err != nil {
+		return nil, fmt.Errorf("clear away what is left of an earlier containerd: %w", err)
+	}
+	dir, err := os.MkdirTemp(parent, prefix)
 	if err != nil {
 		return nil, err
 	}
 	p := &Private{dir: dir}
-	content := fmt.Sprintf(config, filepath.Join(dir, "root"), filepath.Join(dir, "state"), p.Address())
-	if err := os.WriteFile(p.configFile(), []byte(content), 0o600); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+	if err := p.prepare(); err != nil {
+		return nil, errors.Join(err, p.clear())
 	}
 	if err := p.start(ctx); err != nil {
 		return nil, fmt.Errorf("start a containerd of our own: %w", errors.Join(err, p.clear()))
 	}
 	return p, nil
+}
+
+// prepare takes the lock and writes the configuration.
+func (p *Private) prepare() error {
+	// It has its name only when it is locked, so that nobody finds it unlocked.
+	unnamed := filepath.Join(p.dir, "."+lockFile)
+	var err error
+	if p.lock, err = os.Create(unnamed); err != nil {
+		return err
+	}
+	if err := unix.Flock(int(p.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("lock %s: %w", p.dir, err)
+	}
+	if err := os.Rename(unnamed, filepath.Join(p.dir, lockFile)); err != nil {
+		return err
+	}
+	content := fmt.Sprintf(config, filepath.Join(p.dir, "root"), filepath.Join(p.dir, "state"), p.Address())
+	return os.WriteFile(p.configFile(), []byte(content), 0o600)
+}
+
+// clearStale clears away the directories whose lock nobody holds: their processes were killed before they could.
+func clearStale() error {
+	locks, err := filepath.Glob(filepath.Join(parent, prefix+"*", lockFile))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range locks {
+		f, err := os.Open(name)
+		if err != nil {
+			continue // it is being cleared away
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			errs = append(errs, (&Private{dir: filepath.Dir(name), lock: f}).clear())
+		} else {
+			f.Close()
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Restart kills the process, as a crash does, and starts it again. Its shims and their containers live on.
@@ -188,7 +237,7 @@ func (p *Private) ready(ctx context.Context) error {
 
 // clear takes away what a process that has ended leaves.
 func (p *Private) clear() error {
-	return errors.Join(killShims(p.Address()), p.removeSockets(), unmountBelow(p.dir), os.RemoveAll(p.dir))
+	return errors.Join(killShims(p.Address()), p.removeSockets(), unmountBelow(p.dir), os.RemoveAll(p.dir), p.lock.Close())
 }
 
 func (p *Private) stop() error {

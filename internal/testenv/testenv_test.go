@@ -103,6 +103,39 @@ func fakeShim(t *testing.T, p *Private) (shim, child int) {
 	return cmd.Process.Pid, child
 }
 
+// TestStale finds what a process left that was killed, and leaves alone what one has that lives.
+func TestStale(t *testing.T) {
+	RequireRoot(t)
+	left := make([]string, 2)
+	for i := range left {
+		dir, err := os.MkdirTemp(parent, prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		left[i] = filepath.Join(dir, lockFile)
+	}
+	held := &Private{dir: filepath.Dir(left[0])}
+	if err := held.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(left[1], nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := clearStale(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left[0]); err != nil {
+		t.Errorf("that of a process that lives: %v", err)
+	}
+	if _, err := os.Stat(left[1]); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("that of a process that was killed: %v", err)
+	}
+	if err := held.clear(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStartTakesWhatIsNamed(t *testing.T) {
 	t.Setenv(Variable, filepath.Join(t.TempDir(), "none.sock"))
 	if _, _, err := StartContainerd(context.Background()); err == nil || !strings.Contains(err.Error(), Variable) {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	goruntime "runtime"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/defaults"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"golang.org/x/sync/errgroup"
@@ -133,8 +136,16 @@ func (r *Runtime) abortDownloads(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// removeNamespace removes the namespace, and the empty directory that containerd's runtime keeps for it.
 func (r *Runtime) removeNamespace(ctx context.Context) error {
-	return ignoreNotFound(r.client.NamespaceService().Delete(ctx, r.options.Namespace))
+	if err := ignoreNotFound(r.client.NamespaceService().Delete(ctx, r.options.Namespace)); err != nil {
+		return err
+	}
+	err := os.Remove(filepath.Join(defaults.DefaultStateDir, "runc", r.options.Namespace))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func ignoreNotFound(err error) error {

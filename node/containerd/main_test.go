@@ -108,9 +108,11 @@ func (h *host) nothingLeft() {
 	if strings.Contains(string(mounts), "/"+h.options.Namespace+"/") {
 		h.t.Errorf("mounts are left:\n%s", mounts)
 	}
-	groups, err := filepath.Glob(filepath.Join(cgroupMount, "*", h.options.Namespace))
-	if err != nil || len(groups) > 0 {
-		h.t.Errorf("control groups are left: %v, %v", groups, err)
+	for _, pattern := range []string{cgroupMount + "/*/", cgroupMount + "/", "/run/containerd/*/"} {
+		left, err := filepath.Glob(pattern + h.options.Namespace)
+		if err != nil || len(left) > 0 {
+			h.t.Errorf("directories are left: %v, %v", left, err)
+		}
 	}
 }
 
