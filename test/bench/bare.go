@@ -69,7 +69,9 @@ func (b *bare) startOne(ctx context.Context) (client.Container, client.Task, err
 	id := fmt.Sprintf("bare-%d", b.next.Add(1))
 	container, err := b.client.NewContainer(ctx, id,
 		client.WithNewSnapshot(id, b.image),
-		client.WithNewSpec(oci.WithImageConfig(b.image), oci.WithProcessArgs("/bin/catalog"), oci.WithEnv([]string{"ITEMS_FILE=/proc/self/cmdline"})))
+		client.WithNewSpec(oci.WithImageConfig(b.image), oci.WithProcessArgs("/bin/catalog"), oci.WithEnv([]string{"ITEMS_FILE=/proc/self/cmdline"}),
+			// At the top, so that no parent stays when the container is gone.
+			oci.WithCgroup("/"+bareNamespace+"-"+id)))
 	if err != nil {
 		return nil, nil, err
 	}

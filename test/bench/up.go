@@ -39,7 +39,7 @@ func (u *up) isolated(ctx context.Context, command string, args ...string) *exec
 	all := append([]string{"-c", `ip link set lo up && exec "$0" "$@"`, u.b.c.Binary, command}, args...)
 	cmd := exec.CommandContext(ctx, "sh", append(all, "--containerd", u.containerd, "--containerd-namespace", upNamespace)...)
 	cmd.Stderr = u.b.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	return cmd
 }
 
@@ -55,7 +55,8 @@ func (u *up) end() {
 	}
 	killer.Stop()
 	cleanup := u.isolated(ctx, "node", "--cleanup", "--pod-cidr", "10.244.0.0/24", "--dir", filepath.Join(u.dir, "node"))
-	if out, err := cleanup.Output(); err != nil {
+	cleanup.Stderr = nil // for CombinedOutput
+	if out, err := cleanup.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: clean up after headway up: %v\n%s", err, out)
 	}
 }
