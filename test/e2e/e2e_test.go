@@ -133,7 +133,8 @@ func (s *stage) write(file, content string) {
 	}
 }
 
-// pids maps each running container of each pod to its process, once no pod is on its way out any more.
+// pids maps each container of each pod to its process, once there are exactly the pods that are wanted: those that a
+// rollout replaced end a little after it is complete.
 func (s *stage) pids() map[string]int {
 	s.Helper()
 	pids := map[string]int{}
@@ -141,6 +142,13 @@ func (s *stage) pids() map[string]int {
 		pods, err := s.Pods(s.Context())
 		if err != nil {
 			return err.Error()
+		}
+		wanted := 0
+		for _, w := range s.report().Workloads {
+			wanted += w.Desired
+		}
+		if len(pods) != wanted {
+			return fmt.Sprintf("%d pods are there, %d are wanted", len(pods), wanted)
 		}
 		clear(pids)
 		for _, p := range pods {
