@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -388,6 +389,37 @@ func TestLogsAreBounded(t *testing.T) {
 		}
 		if len(logs) != 2 {
 			w.Errorf("the logs of these runs are kept: %v", logs)
+		}
+	})
+}
+
+// TestLateListing delivers a look that still shows a container of a pod that is gone: the pod does not come back.
+func TestLateListing(t *testing.T) {
+	bubble(t, fakehost.Options{Latency: map[string]time.Duration{"Remove": 50 * time.Millisecond}}, func(w *world) {
+		w.template("web", simple("web"), nil)
+		w.start()
+		w.assign(1, 1, "c1", "a:web", "b:web")
+		pass(time.Second)
+		w.assign(1, 2, "c2", "b:web")
+		pass(10 * time.Millisecond) // a has ended, and is being removed
+		var delayed atomic.Bool
+		w.host.SetFault(func(c fakehost.Call) error {
+			if c.After && c.Op == "Containers" && delayed.CompareAndSwap(false, true) {
+				<-time.After(100 * time.Millisecond)
+			}
+			return nil
+		})
+		w.host.Exit("u-b.web.0", 1) // has a look taken, which comes late
+		pass(70 * time.Millisecond)
+		puts := len(w.bus.statuses)
+		if n := len(w.bus.lastStatus().Pods); n != 1 {
+			w.Fatalf("%d pods are left, want 1", n)
+		}
+		pass(time.Minute)
+		for _, s := range w.bus.statuses[puts:] {
+			if len(s.Pods) != 1 {
+				w.Errorf("a pod that is gone came back: %+v", s.Pods)
+			}
 		}
 	})
 }
