@@ -19,13 +19,11 @@ build: ## Build bin/headway
 
 .PHONY: demo
 demo: setup build ## Three nodes on this machine, and the whole story from a commit to its revert
-	$(ROOT) $(GO) run ./test/demo -binary $(BIN)/headway
-	$(ROOT) scripts/leftovers.sh
+	$(ROOT) scripts/leftovers.sh $(GO) run ./test/demo -binary $(BIN)/headway
 
 .PHONY: test
 test: setup ## Every test, those with containers, namespaces and iptables too
-	$(ROOT) $(GO) test -timeout 30m ./...
-	$(ROOT) scripts/leftovers.sh
+	$(ROOT) scripts/leftovers.sh $(GO) test -timeout 30m ./...
 
 .PHONY: race
 race: setup ## The packages with goroutines, under the race detector
