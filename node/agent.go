@@ -38,6 +38,7 @@ type Agent struct {
 	mu         sync.Mutex
 	assignment *api.Assignment // nil while none is known
 	pods       map[string]*pod // by UID
+	unpruned   bool            // content on disk may be used by no pod
 	forgotten  uint64          // the number of the newest look that had begun when a pod was last forgotten
 	spawn      func(func())    // runs a pod's goroutine; nil while the agent does not run
 	quiet      chan struct{}   // closed when the last pod is gone; nil while nobody waits for it
@@ -61,6 +62,8 @@ func New(config Config) (*Agent, error) {
 		starts: make(chan struct{}, c.MaxParallel), removes: make(chan struct{}, removeSlots),
 		routes: newLatest[api.RouteTable](), savedTable: newLatest[api.RouteTable](),
 		pods: map[string]*pod{},
+		// An earlier agent may have ended before it had pruned.
+		unpruned: true,
 	}
 	a.peers = newPeers(a)
 	return a, nil

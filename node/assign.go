@@ -142,21 +142,32 @@ func (a *Agent) closeIfQuiet() {
 	}
 }
 
-// pruneBlobs deletes the content that no pod uses. While it is not known of every pod what it uses, all stays. The agent
-// is locked.
+// learnt notes that a pod knows now which content it uses, and makes up for the pruning that waited for that.
+func (a *Agent) learnt() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.unpruned {
+		a.pruneBlobs()
+	}
+}
+
+// pruneBlobs deletes the content that no pod uses, once it is known of every pod what it uses. The agent is locked.
 func (a *Agent) pruneBlobs() {
 	used := map[api.Digest]bool{}
 	for _, p := range a.pods {
 		p.mu.Lock()
-		blobs := p.blobs
+		blobs, ending, template := p.blobs, p.status.Phase == api.PodStopping, p.status.Placement.Template
 		p.mu.Unlock()
-		if blobs == nil {
+		if blobs == nil && !ending {
+			a.unpruned = true
 			return
 		}
+		used[template] = true
 		for _, d := range blobs {
 			used[d] = true
 		}
 	}
+	a.unpruned = false
 	if err := a.blobs.prune(used); err != nil {
 		a.log.Warn("content that no pod uses stays on disk", "error", err)
 	}

@@ -30,6 +30,7 @@ func (p *pod) fetch(ctx context.Context, _ target) error {
 	p.mu.Lock()
 	p.blobs = used
 	p.mu.Unlock()
+	p.host.learnt()
 	if p.configs, err = p.host.blobs.configs(ctx, t); err != nil {
 		return err
 	}

@@ -93,10 +93,11 @@ func (w *world) converged(pods ...string) {
 	if got, want := w.host.String(), expected(pods...); got != want {
 		w.Fatalf("the machine holds:\n%swant:\n%s", got, want)
 	}
-	uids := map[string]bool{}
+	uids, blobs := map[string]bool{}, map[string]bool{}
 	status := w.bus.lastStatus()
 	for _, p := range status.Pods {
 		uids[p.Placement.UID] = true
+		blobs["blobs/"+string(p.Placement.Template)+"\n"] = true
 		if p.Phase != api.PodSucceeded && !p.Ready {
 			w.Errorf("%s is %s and not ready: %s: %s", p.Placement.Pod, p.Phase, p.Reason, p.Message)
 		}
@@ -108,6 +109,9 @@ func (w *world) converged(pods ...string) {
 		rest, found := strings.CutPrefix(line, "pods/")
 		if uid, _, _ := strings.Cut(rest, "/"); found && !uids[uid] {
 			w.Errorf("left on disk: %s", line)
+		}
+		if strings.HasPrefix(line, "blobs/") && !blobs[line] {
+			w.Errorf("content is left on disk that no pod uses: %s", line)
 		}
 	}
 }
