@@ -88,6 +88,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.begin(func(f func()) { pods.Go(f) })
 	defer a.begin(nil)
 
+	if err := a.disk.sweep(); err != nil {
+		a.log.Warn("half-written files stay on disk", "error", err)
+	}
 	a.readAssignment()
 	a.peers.restore()
 	for _, part := range []func(context.Context){a.runRoutes, a.peers.run, a.publishEvents, a.join, a.beat} {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -91,7 +92,7 @@ func (d disk) writeData(name string, data []byte, sync durably) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := os.CreateTemp(filepath.Dir(path), halfWrittenMark+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
@@ -120,6 +121,28 @@ func syncDir(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// halfWrittenMark begins the name of a file until it is whole.
+const halfWrittenMark = "."
+
+func halfWritten(name string) bool { return strings.HasPrefix(name, halfWrittenMark) }
+
+// sweep deletes what an agent that was killed left half written. Pods' own directories go with their pods.
+func (d disk) sweep() error {
+	var failed []error
+	for _, dir := range []string{d.dir, filepath.Join(d.dir, "blobs")} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = append(failed, err)
+		}
+		for _, e := range entries {
+			if halfWritten(e.Name()) && e.Type().IsRegular() {
+				failed = append(failed, os.Remove(filepath.Join(dir, e.Name())))
+			}
+		}
+	}
+	return errors.Join(failed...)
+}
+
 // read fills value from a file; fs.ErrNotExist when it is not there.
 func (d disk) read(name string, value any) error {
 	data, err := os.ReadFile(filepath.Join(d.dir, name))
@@ -140,7 +163,7 @@ func (d disk) saveBlob(digest api.Digest, data []byte) error {
 	return d.writeData(filepath.Join("blobs", string(digest)), data, false)
 }
 
-// keepBlobs deletes all blobs but those wanted.
+// keepBlobs deletes all blobs but those wanted. It leaves alone what is just being written.
 func (d disk) keepBlobs(wanted map[api.Digest]bool) error {
 	entries, err := os.ReadDir(filepath.Join(d.dir, "blobs"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -148,7 +171,7 @@ func (d disk) keepBlobs(wanted map[api.Digest]bool) error {
 	}
 	var failed []error
 	for _, e := range entries {
-		if !wanted[api.Digest(e.Name())] {
+		if !halfWritten(e.Name()) && !wanted[api.Digest(e.Name())] {
 			failed = append(failed, os.Remove(filepath.Join(d.dir, "blobs", e.Name())))
 		}
 	}
