@@ -33,6 +33,10 @@ race: setup ## The packages with goroutines, under the race detector
 bench: setup build ## Measure against bare containerd, as ratios in one run
 	$(ROOT) $(GO) run ./test/bench -binary $(BIN)/headway
 
+.PHONY: corpus
+corpus: ## Score real repositories' manifests (CORPUS=dir, default ../shared/corpus; OUTPUT=json)
+	@$(GO) run ./test/corpus -corpus $(or $(CORPUS),../shared/corpus) -o $(or $(OUTPUT),text)
+
 .PHONY: lint
 lint: ## golangci-lint, as pinned in tools/go.mod, and the builds for other systems
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
