@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"testing/fstest"
 	"time"
@@ -34,10 +35,11 @@ func main() {
 	binary := flag.String("binary", "", "headway executable (default: built anew)")
 	rounds := flag.Int("rounds", 15, "rounds of one pod")
 	manyRounds := flag.Int("many-rounds", 3, "rounds of many pods")
+	only := flag.String("only", "one,many,idle", "what to measure")
 	verbose := flag.Bool("v", false, "show what headway says on its standard error")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	b := bench{rounds: *rounds, manyRounds: *manyRounds, log: io.Discard}
+	b := bench{rounds: *rounds, manyRounds: *manyRounds, only: strings.Split(*only, ","), log: io.Discard}
 	if *verbose {
 		b.log = os.Stderr
 	}
@@ -51,6 +53,7 @@ func main() {
 
 type bench struct {
 	rounds, manyRounds int
+	only               []string
 	log                io.Writer
 	c                  *cluster.Cluster
 	bare               *bare
@@ -79,7 +82,18 @@ func (b *bench) run(ctx context.Context, binary string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.bare.close(context.WithoutCancel(ctx))) }()
-	return errors.Join(b.one(ctx), b.fifty(ctx), b.idle(ctx, address))
+	return errors.Join(
+		b.measure("one", func() error { return b.one(ctx) }),
+		b.measure("many", func() error { return b.fifty(ctx) }),
+		b.measure("idle", func() error { return b.idle(ctx, address) }))
+}
+
+// measure leaves out what was not asked for.
+func (b *bench) measure(name string, f func() error) error {
+	if !slices.Contains(b.only, name) {
+		return nil
+	}
+	return f()
 }
 
 // one measures a commit that adds one pod, until the controller reports it ready.
