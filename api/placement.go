@@ -73,6 +73,17 @@ type Placement struct {
 	Ports []ContainerPort `json:"ports,omitempty"`
 	// HostPorts are the ports that the pod holds on its node.
 	HostPorts []corev1.ContainerPort `json:"hostPorts,omitempty"`
+	// Labels above are the pod's own and its template's together. Annotations are only its own, beside its template's:
+	// such as the index of an Indexed Job's pod, which its environment asks for.
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Hostname is the pod's own, where that is neither its name nor what its template says.
+	Hostname string `json:"hostname,omitempty"`
+	// Claims are the claims that the pod has for itself, by the volume of the template that each stands behind: the
+	// claimName there is the same for all replicas of a StatefulSet, and this goes before it.
+	Claims map[string]string `json:"claims,omitempty"`
+	// Protected repeats the owner's annotation headway.dev/protect, for when the owner is gone from Git and nothing
+	// but the pod is left to tell.
+	Protected bool `json:"protected,omitempty"`
 }
 
 // A ContainerPort is a named port of a pod.

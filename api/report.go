@@ -43,7 +43,7 @@ func (p Problem) String() string {
 	return s + p.Message
 }
 
-// WorkloadStatus is the state of one workload (a Deployment, or a bare Pod).
+// WorkloadStatus is the state of one workload: a Deployment, a Job, a bare Pod.
 type WorkloadStatus struct {
 	Ref       Ref    `json:"ref"`
 	Commit    string `json:"commit"`   // the commit that last changed its template
@@ -54,6 +54,8 @@ type WorkloadStatus struct {
 	Available int    `json:"available"` // ready for minReadySeconds
 	// Outdated counts pods of other templates that have not been told to stop.
 	Outdated int `json:"outdated,omitempty"`
+	// Stable is the template of the newest rollout that was completed: the last one known to be good. Empty is none.
+	Stable Digest `json:"stable,omitempty"`
 	// Paused is a rollout that the author holds, or that cannot go on as declared: pods are replaced and scaled, none is
 	// updated, and no deadline runs.
 	Paused bool `json:"paused,omitempty"`
@@ -67,6 +69,28 @@ type WorkloadStatus struct {
 	// State is Complete, Progressing or Stalled; Reason says why, in a sentence.
 	State  RolloutState `json:"state"`
 	Reason string       `json:"reason"`
+	// Failure is set from when a rollout is given up, until another template is wanted or its pods come round.
+	Failure *RolloutFailure `json:"failure,omitempty"`
+}
+
+// A RolloutFailure says why a rollout was given up: what a commit that reverts it tells.
+type RolloutFailure struct {
+	Since time.Time `json:"since"`
+	// Commit is the one that asked for what failed.
+	Commit   string        `json:"commit"`
+	Reason   string        `json:"reason"`             // a sentence
+	Evidence []PodEvidence `json:"evidence,omitempty"` // ordered by pod, at most a few
+}
+
+// PodEvidence is what a failing pod shows.
+type PodEvidence struct {
+	Pod       Ref    `json:"pod"`
+	Node      string `json:"node,omitempty"`
+	Container string `json:"container,omitempty"`
+	Reason    string `json:"reason,omitempty"` // one word, as the node has it: CrashLoopBackOff
+	Message   string `json:"message,omitempty"`
+	ExitCode  int    `json:"exitCode,omitempty"`
+	Restarts  int    `json:"restarts,omitempty"`
 }
 
 // RolloutState is how far a workload is.

@@ -36,10 +36,12 @@ var classes = []struct {
 	{ClassEnded, func(pod *Pod, r *rollout) bool {
 		return isEnded(pod) && (!r.mayEnd || pod.Template != r.template.Digest)
 	}},
-	// It runs another template than the one wanted; the limits of the rollout say when it goes.
-	{ClassOutdated, func(pod *Pod, r *rollout) bool { return pod.Template != r.template.Digest }},
+	// Its very identity is not wanted any more: an ordinal beyond the number of replicas, a node that matches no longer.
+	{ClassSurplus, func(pod *Pod, r *rollout) bool { return r.beyond != nil && r.beyond(pod) }},
+	// It runs another template than the one wanted, or where no pod is to stay; the limits of the rollout say when it goes.
+	{ClassOutdated, func(pod *Pod, r *rollout) bool { return r.outdated(pod) || r.drained(pod) }},
 	// It is one of the wanted number.
-	{ClassKeep, func(_ *Pod, r *rollout) bool { return len(r.of[ClassKeep]) < r.replicas }},
+	{ClassKeep, func(_ *Pod, r *rollout) bool { return r.beyond != nil || len(r.of[ClassKeep]) < r.replicas }},
 	// It is beyond that number.
 	{ClassSurplus, func(*Pod, *rollout) bool { return true }},
 }

@@ -17,12 +17,9 @@ const (
 // deployment plans a Deployment: a number of equal pods.
 func (p *pass) deployment(w workload, d *appsv1.Deployment) {
 	limits := rollout{
-		replicas: 1,
+		replicas: count(d.Spec.Replicas),
 		minReady: time.Duration(d.Spec.MinReadySeconds) * time.Second,
 		deadline: defaultDeadline,
-	}
-	if d.Spec.Replicas != nil {
-		limits.replicas = max(0, int(*d.Spec.Replicas))
 	}
 	if s := d.Spec.ProgressDeadlineSeconds; s != nil {
 		limits.deadline = time.Duration(*s) * time.Second

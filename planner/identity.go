@@ -37,6 +37,31 @@ func identify(owner api.Ref, template api.Digest, slot, incarnation int) api.Pod
 	}
 }
 
+// identifyOn names the pod of a DaemonSet on a node: the node stands for the slot.
+func identifyOn(owner api.Ref, template api.Digest, node string, incarnation int) api.PodIdentity {
+	id := identify(owner, template, 0, incarnation)
+	id.UID = podUID(api.Ref{Kind: owner.Kind, Namespace: owner.Namespace, Name: owner.Name + "\x00" + node}, template, 0, incarnation)
+	tail := "-" + template.Short() + "-" + nodeLabel(node)
+	if incarnation > 0 {
+		tail += "-" + strconv.Itoa(incarnation)
+	}
+	id.Pod.Name = shorten(owner.Name, maxLabel-len(tail)) + tail
+	return id
+}
+
+// nodeLabel gives a node's name as a part of a label, at most 20 characters. One that had to be changed for it gets a hash, so
+// that two never come to be the same.
+func nodeLabel(node string) string {
+	const most = 20
+	label := strings.ReplaceAll(node, ".", "-")
+	if label == node && len(label) <= most {
+		return label
+	}
+	sum := sha256.Sum256([]byte(node))
+	hash := hex.EncodeToString(sum[:4])
+	return strings.TrimRight(label[:min(len(label), most-len(hash)-1)], "-") + "-" + hash
+}
+
 // podName gives OWNER-TEMPLATE-SUFFIX, at most 63 characters. The suffix looks like a hash, but two slots of one template
 // never share it, as two of some thousand hashes of that length would.
 func podName(owner api.Ref, template api.Digest, slot, incarnation int) string {

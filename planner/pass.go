@@ -39,12 +39,12 @@ func newWanted(objects []api.Object) *wanted {
 	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}}
 	configs := ConfigsOf(objects)
 	for _, o := range objects {
-		switch v := o.Value.(type) {
-		case *appsv1.Deployment, *corev1.Pod:
+		if _, _, ok := podsOf(o.Value); ok {
 			template, err := TemplateOf(o, configs)
 			w.workloads = append(w.workloads, workload{Object: o, template: template, err: err})
 			w.owners[o.Ref] = true
-		case *corev1.Service:
+		}
+		if v, ok := o.Value.(*corev1.Service); ok {
 			w.services = append(w.services, service{ref: o.Ref, source: o.Source, spec: &v.Spec})
 			w.declared[o.Ref] = true
 		}
@@ -61,7 +61,9 @@ type pass struct {
 	pods     []*Pod // ordered by ref and UID
 	owned    map[api.Ref][]*Pod
 	previous map[api.Ref]*api.WorkloadStatus
-	stopped  map[*Pod]bool // by this plan
+	nodes    []*Node         // ordered by name
+	draining map[string]bool // the nodes that are
+	stopped  map[*Pod]bool   // by this plan
 	plan     Plan
 }
 
@@ -72,6 +74,7 @@ func newPass(in Input, want *wanted) *pass {
 		pods:     make([]*Pod, len(in.Pods)),
 		owned:    make(map[api.Ref][]*Pod, len(want.workloads)),
 		previous: make(map[api.Ref]*api.WorkloadStatus, len(in.Rollouts)),
+		draining: map[string]bool{},
 		stopped:  map[*Pod]bool{},
 		plan: Plan{
 			Actions:   []Action{},
@@ -89,6 +92,13 @@ func newPass(in Input, want *wanted) *pass {
 	for _, pod := range p.pods {
 		p.owned[pod.Owner] = append(p.owned[pod.Owner], pod)
 	}
+	for i := range in.Nodes {
+		p.nodes = append(p.nodes, &in.Nodes[i])
+		if in.Nodes[i].Draining {
+			p.draining[in.Nodes[i].Name] = true
+		}
+	}
+	slices.SortFunc(p.nodes, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range in.Rollouts {
 		p.previous[in.Rollouts[i].Ref] = &in.Rollouts[i]
 	}
@@ -105,6 +115,14 @@ func (p *pass) workload(w workload) {
 	switch v := w.Value.(type) {
 	case *appsv1.Deployment:
 		p.deployment(w, v)
+	case *appsv1.ReplicaSet:
+		p.replicas(w, v.Spec.Replicas, v.Spec.MinReadySeconds)
+	case *corev1.ReplicationController:
+		p.replicas(w, v.Spec.Replicas, v.Spec.MinReadySeconds)
+	case *appsv1.StatefulSet:
+		p.statefulSet(w, v)
+	case *appsv1.DaemonSet:
+		p.daemonSet(w, v)
 	case *corev1.Pod:
 		p.barePod(w, v)
 	}
@@ -123,11 +141,15 @@ func (p *pass) stop(pod *Pod, class Class, reason string) {
 
 // create plans a new pod of the template.
 func (p *pass) create(id api.PodIdentity, template Template, reason string) {
-	id.Template = template.Digest
-	id.Commit = p.in.Revision.Commit
-	p.plan.Actions = append(p.plan.Actions, Action{
-		Kind: CreatePod, Pod: id, Class: ClassMissing, Reason: reason, Commit: p.in.Revision.Commit, Template: template.Pod,
-	})
+	p.add(Action{Pod: id, Reason: reason}, template)
+}
+
+// add plans a new pod of the template, which the action says more of.
+func (p *pass) add(a Action, template Template) {
+	a.Kind, a.Class = CreatePod, ClassMissing
+	a.Pod.Template, a.Template = template.Digest, template.Pod
+	a.Pod.Commit, a.Commit = p.in.Revision.Commit, p.in.Revision.Commit
+	p.plan.Actions = append(p.plan.Actions, a)
 	maps.Copy(p.plan.Blobs, template.Blobs)
 }
 
@@ -150,6 +172,7 @@ func (p *pass) finish() Plan {
 			a.Pod.Owner.Compare(b.Pod.Owner),
 			cmp.Compare(a.Pod.Slot, b.Pod.Slot),
 			cmp.Compare(a.Pod.Incarnation, b.Pod.Incarnation),
+			cmp.Compare(a.Pod.Pod.Name, b.Pod.Pod.Name), // of a DaemonSet, by node
 			cmp.Compare(a.Pod.UID, b.Pod.UID),
 		)
 	})

@@ -3,12 +3,16 @@
 // It is pure: equal input gives equal output, byte for byte. Time is an argument, and a plan is data that the controller
 // carries out and that headway plan prints.
 //
-// A kind of workload is a file of its own here (deployment.go, pod.go): it puts each observed pod into a class (class.go),
-// and stops and creates pods by those. To add a kind, write its file and name its type in newWanted and in Compute.
+// A kind of workload is a file of its own here (deployment.go, statefulset.go): it puts each observed pod into a class
+// (class.go), and stops and creates pods by those. To add a kind, write its file, and name its type in podsOf and in
+// pass.workload.
 package planner
 
 import (
+	"maps"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"headway.dev/headway/api"
 )
@@ -22,6 +26,8 @@ type Input struct {
 	Prune bool
 	// Pods are all pods assigned or reported, ordered by ref and UID.
 	Pods []Pod
+	// Nodes are all nodes that are known, by the controller's view of them. A DaemonSet has a pod on each that it matches.
+	Nodes []Node
 	// Templates are the templates of Pods, as far as they are at hand. They let reasons say what changed, and a rollout
 	// that is paused replace a pod of a template that Git no longer holds. Compute does without.
 	Templates map[api.Digest]*api.PodTemplate
@@ -44,8 +50,27 @@ type Pod struct {
 	ReadySince time.Time
 	// Lost is a pod on a node that has been silent past its lease.
 	Lost bool
+	// Fenced is a lost pod that is known to run no more: its node ends what may run only once when its own lease is over,
+	// and that time has passed; or the machine is known to be gone. Only then may another pod have the same identity.
+	Fenced bool
+	// Started is when the pod began to run, Finished when the last of its containers ended; zero is not yet, or unknown.
+	Started, Finished time.Time
+	// Containers are as the node reports them.
+	Containers []api.ContainerStatus
 	// Stopping is a pod that has been told to end, or is being drained for it.
 	Stopping bool
+}
+
+// A Node is a machine as far as planning depends on it.
+type Node struct {
+	Name   string
+	Labels map[string]string
+	Taints []corev1.Taint
+	// Cordoned takes no new pods but a DaemonSet's; Draining also loses those that it has, within what the limits of
+	// their workloads and the budgets of disruption allow.
+	Cordoned, Draining bool
+	// Lost has been silent past its lease.
+	Lost bool
 }
 
 // A Plan is one step towards the desired state.
@@ -78,8 +103,19 @@ type Action struct {
 	Class  Class  `json:"class"`
 	Reason string `json:"reason"`
 	Commit string `json:"commit"`
+	// Pinned is the only node that a created pod may run on, which is a DaemonSet's; empty leaves the choice to the scheduler.
+	Pinned string `json:"pinned,omitempty"`
 	// Template is what a created pod runs; nil for a stop.
 	Template *api.PodTemplate `json:"-"`
+	own      own
+}
+
+// own is what a created pod has for itself, beside its template.
+type own struct {
+	labels, annotations map[string]string
+	hostname            string
+	claims              map[string]string
+	protected           bool
 }
 
 // Placement is the pod that a creation makes, before it has a node.
@@ -91,6 +127,14 @@ func (a Action) Placement() api.Placement {
 		p.Ports = api.NamedPorts(&a.Template.Spec)
 		p.HostPorts = api.HostPorts(&a.Template.Spec)
 	}
+	if len(a.own.labels) > 0 {
+		p.Labels = maps.Clone(p.Labels)
+		if p.Labels == nil {
+			p.Labels = map[string]string{}
+		}
+		maps.Copy(p.Labels, a.own.labels)
+	}
+	p.Node, p.Annotations, p.Hostname, p.Claims, p.Protected = a.Pinned, a.own.annotations, a.own.hostname, a.own.claims, a.own.protected
 	return p
 }
 

@@ -23,6 +23,14 @@ type rollout struct {
 	minReady    time.Duration // until a ready pod is available
 	deadline    time.Duration // without progress, until the rollout is stalled; 0 is never
 	mayEnd      bool          // a pod of the wanted template that ended is not replaced
+	// beyond tells the pods whose identity is not wanted; nil where pods are wanted by number and not by identity.
+	beyond func(*Pod) bool
+	// exempt tells the pods that may keep another template; nil is none.
+	exempt func(*Pod) bool
+	// exclusive keeps two pods of one identity from ever running at once: a lost one stands in the way until it is fenced.
+	exclusive bool
+	// resident pods belong to their node, and stay while it is drained.
+	resident bool
 	// held says why no pod may change its template: the author paused it, or it cannot be made. blocked is the latter.
 	held    string
 	blocked bool
@@ -33,6 +41,7 @@ type rollout struct {
 	told     map[api.Digest]string // what the wanted template changes, by the other
 	previous *api.WorkloadStatus   // what the last plan said; nil is nothing
 	status   api.WorkloadStatus
+	exempted int // live pods of another template that may keep it
 }
 
 // newRollout looks at the pods of a workload.
@@ -77,6 +86,14 @@ func (r *rollout) countAvailable(pods []*Pod) int {
 	return n
 }
 
+// outdated reports whether the pod has another template than it should have.
+func (r *rollout) outdated(pod *Pod) bool {
+	return pod.Template != r.template.Digest && (r.exempt == nil || !r.exempt(pod))
+}
+
+// drained reports whether the pod is to leave its node.
+func (r *rollout) drained(pod *Pod) bool { return !r.resident && r.draining[pod.Node] }
+
 // stopSurplus stops pods beyond the number that may run.
 func (r *rollout) stopSurplus(pods []*Pod, reason string) {
 	for _, pod := range pods {
@@ -84,16 +101,23 @@ func (r *rollout) stopSurplus(pods []*Pod, reason string) {
 	}
 }
 
-// stopOutdated stops pods of other templates.
+// stopOutdated stops pods of other templates, and those on nodes that are being drained.
 func (r *rollout) stopOutdated(pods []*Pod) {
 	for _, pod := range pods {
-		r.stop(pod, ClassOutdated, r.changeFrom(pod.Template))
+		reason := fmt.Sprintf("node %s is being drained", pod.Node)
+		if !r.drained(pod) {
+			reason = r.changeFrom(pod.Template)
+		}
+		r.stop(pod, ClassOutdated, reason)
 	}
 }
 
 // stopGone stops what counts no more: the pods that were lost, and those that ended.
 func (r *rollout) stopGone() {
 	for _, pod := range r.of[ClassLost] {
+		if r.exclusive && !pod.Fenced {
+			continue // it may well run on, and may come back as it was
+		}
 		r.stop(pod, ClassLost, fmt.Sprintf("lost with node %s, which has been silent past its lease", pod.Node))
 	}
 	for _, pod := range r.of[ClassEnded] {
@@ -146,8 +170,24 @@ func (r *rollout) hold() {
 	if len(r.live) > limit {
 		r.stopSurplus(r.live[limit:], r.surplusReason())
 	}
+	r.leaveDrained()
 	if template, known := r.heldTemplate(); known {
 		r.fill(r.replicas-len(r.live), template)
+	}
+}
+
+// leaveDrained stops pods on nodes that are being drained, as far as enough others are available.
+func (r *rollout) leaveDrained() {
+	spare := r.countAvailable(r.live) - max(0, r.replicas-max(1, r.unavailable))
+	for _, pod := range slices.Backward(r.live) {
+		switch {
+		case !r.drained(pod):
+		case !r.available(pod):
+			r.stopOutdated([]*Pod{pod})
+		case spare > 0:
+			spare--
+			r.stopOutdated([]*Pod{pod})
+		}
 	}
 }
 
@@ -184,12 +224,17 @@ func (r *rollout) heldTemplate() (Template, bool) {
 	if most == r.template.Digest && !r.blocked {
 		return r.template, true
 	}
-	content := r.in.Templates[most]
+	return r.restore(most)
+}
+
+// restore gives a template of which pods run or ran, as far as its content is at hand.
+func (r *rollout) restore(digest api.Digest) (Template, bool) {
+	content := r.in.Templates[digest]
 	if content == nil {
 		return Template{}, false
 	}
 	t := Template{Pod: content, Blobs: map[api.Digest][]byte{}} // its config maps are where the pods that run have them from
 	var err error
 	t.Digest, err = t.add(content)
-	return t, err == nil && t.Digest == most
+	return t, err == nil && t.Digest == digest
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	corev1 "k8s.io/api/core/v1"
 
 	"headway.dev/headway/api"
 )
@@ -102,19 +103,24 @@ func (w *world) git(t *testing.T, d *datadriven.TestData) (string, error) {
 	return b.String(), nil
 }
 
-// observe changes what is observed: ready|unready|evicted|succeeded|gone POD..., crash POD..., lost|back NODE, or "stopped" for
-// everything that was told to stop.
+// observe changes what is observed: ready|unready|evicted|succeeded|gone POD..., crash POD..., lost|fenced|back|drained|
+// taken|removed NODE, joined NODE key=value..., tainted NODE EFFECT, or "stopped" for everything that was told to stop.
 func (w *world) observe(words []string) error {
 	if words[0] == "stopped" {
 		w.Pods = slices.DeleteFunc(w.Pods, func(pod Pod) bool { return isStopping(&pod) && !pod.Lost })
 		return nil
 	}
+	if words[0] == "joined" {
+		w.Nodes = append(w.Nodes, Node{Name: words[1], Labels: parseFields(words[2:])})
+		return nil
+	}
 	for _, name := range words[1:] {
-		if words[0] == "lost" || words[0] == "back" {
-			for i := range w.Pods {
-				if w.Pods[i].Node == name {
-					w.Pods[i].Lost = words[0] == "lost"
-				}
+		if n := w.node(name); n != nil {
+			if err := w.observeNode(n, words); err != nil {
+				return err
+			}
+			if words[0] == "tainted" {
+				return nil
 			}
 			continue
 		}
@@ -141,6 +147,26 @@ func (w *world) observe(words []string) error {
 		default:
 			return fmt.Errorf("unknown observation %s", words[0])
 		}
+	}
+	return nil
+}
+
+// observeNode changes a node, and what is seen of its pods.
+func (w *world) observeNode(n *Node, words []string) error {
+	switch words[0] {
+	case "lost", "fenced", "back":
+		n.Lost = words[0] != "back"
+		for i := range w.Pods {
+			if w.Pods[i].Node == n.Name {
+				w.Pods[i].Lost, w.Pods[i].Fenced = n.Lost, words[0] == "fenced"
+			}
+		}
+	case "drained", "taken":
+		n.Draining = words[0] == "drained"
+	case "tainted":
+		n.Taints = append(n.Taints, corev1.Taint{Key: "test", Effect: corev1.TaintEffect(words[2])})
+	default:
+		return fmt.Errorf("unknown observation %s of a node", words[0])
 	}
 	return nil
 }
@@ -211,7 +237,7 @@ func (w *world) printPods() string {
 		for _, mark := range []struct {
 			set  bool
 			name string
-		}{{pod.Ready, "ready"}, {pod.Lost, "lost"}, {pod.Stopping, "stopping"}, {pod.Reason != "", pod.Reason}} {
+		}{{pod.Ready, "ready"}, {pod.Lost, "lost"}, {pod.Fenced, "fenced"}, {pod.Stopping, "stopping"}, {pod.Reason != "", pod.Reason}} {
 			if mark.set {
 				line += " " + mark.name
 			}

@@ -13,10 +13,13 @@ func (r *rollout) report() {
 	s := &r.status
 	*s = api.WorkloadStatus{Ref: r.owner, Template: r.template.Digest, Desired: r.replicas, Paused: r.held != ""}
 	for _, pod := range r.live {
-		if pod.Template == r.template.Digest {
+		switch {
+		case pod.Template == r.template.Digest:
 			s.Updated++
-		} else {
+		case r.outdated(pod):
 			s.Outdated++
+		default:
+			r.exempted++
 		}
 		if pod.Ready {
 			s.Ready++
@@ -25,14 +28,22 @@ func (r *rollout) report() {
 			s.Available++
 		}
 	}
+	if r.previous != nil {
+		s.Stable = r.previous.Stable
+	}
 	if r.previous != nil && r.previous.Template == s.Template {
 		r.resume()
 	} else {
 		r.begin()
 	}
 	s.State, s.Reason = r.state()
-	if s.State == api.RolloutComplete && s.Completed.IsZero() {
-		s.Completed = r.in.Now
+	if s.State == api.RolloutComplete {
+		if s.Completed.IsZero() {
+			s.Completed = r.in.Now
+		}
+		if r.exempted == 0 {
+			s.Stable = s.Template
+		}
 	}
 	r.plan.Workloads = append(r.plan.Workloads, *s)
 }
@@ -71,7 +82,7 @@ func (r *rollout) resume() {
 
 // complete reports whether the wanted pods, and no others, are there and available.
 func (r *rollout) complete() bool {
-	return r.status.Updated == r.replicas && r.status.Outdated == 0 && r.status.Available == r.replicas
+	return r.status.Updated+r.exempted == r.replicas && r.status.Outdated == 0 && r.status.Available == r.replicas
 }
 
 // state judges the rollout, and says why in a sentence.
@@ -87,6 +98,8 @@ func (r *rollout) state() (api.RolloutState, string) {
 		return api.RolloutStalled, r.held
 	case r.complete() && r.replicas == 0:
 		return api.RolloutComplete, "no pods are wanted"
+	case r.complete() && r.exempted > 0:
+		return api.RolloutComplete, fmt.Sprintf("%d of %d pods available, %d of them keep their template", r.status.Available, r.replicas, r.exempted)
 	case r.complete():
 		return api.RolloutComplete, fmt.Sprintf("%d of %d pods available", r.status.Available, r.replicas)
 	case r.held != "":

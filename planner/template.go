@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"headway.dev/headway/api"
 )
@@ -40,14 +41,8 @@ func ConfigsOf(objects []api.Object) Configs {
 // TemplateOf gives the template of a workload. It fails when the object has no pods, or when it uses a config map that is
 // not declared and not optional: no pod of such a template could start. The template is then complete but for those.
 func TemplateOf(o api.Object, configs Configs) (Template, error) {
-	var meta *metav1.ObjectMeta
-	var spec *corev1.PodSpec
-	switch v := o.Value.(type) {
-	case *appsv1.Deployment:
-		meta, spec = &v.Spec.Template.ObjectMeta, &v.Spec.Template.Spec
-	case *corev1.Pod:
-		meta, spec = &v.ObjectMeta, &v.Spec
-	default:
+	meta, spec, ok := podsOf(o.Value)
+	if !ok {
 		return Template{}, fmt.Errorf("%s: a %T has no pods", o.Ref, o.Value)
 	}
 	t := Template{
@@ -80,6 +75,30 @@ func TemplateOf(o api.Object, configs Configs) (Template, error) {
 		return t, fmt.Errorf("not declared: %s; declare it, or mark its use optional", strings.Join(missing, ", "))
 	}
 	return t, nil
+}
+
+// podsOf gives what a workload's pods are made of, with what its kind adds to each. Only workloads have it.
+func podsOf(value runtime.Object) (*metav1.ObjectMeta, *corev1.PodSpec, bool) {
+	var t *corev1.PodTemplateSpec
+	switch v := value.(type) {
+	case *appsv1.Deployment:
+		t = &v.Spec.Template
+	case *appsv1.ReplicaSet:
+		t = &v.Spec.Template
+	case *corev1.ReplicationController:
+		if t = v.Spec.Template; t == nil {
+			return nil, nil, false
+		}
+	case *appsv1.StatefulSet:
+		return &v.Spec.Template.ObjectMeta, statefulSpec(v), true
+	case *appsv1.DaemonSet:
+		return &v.Spec.Template.ObjectMeta, daemonSpec(v), true
+	case *corev1.Pod:
+		return &v.ObjectMeta, &v.Spec, true
+	default:
+		return nil, nil, false
+	}
+	return &t.ObjectMeta, &t.Spec, true
 }
 
 // add stores content under its digest. The JSON of a value is canonical: fields come in the order of the type, keys of

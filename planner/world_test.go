@@ -76,6 +76,16 @@ func parseObject(line string) (api.Object, error) {
 	switch words[0] {
 	case "deployment":
 		kind, value = "Deployment", newDeployment(meta, f)
+	case "replicaset":
+		kind = "ReplicaSet"
+		set := &appsv1.ReplicaSet{ObjectMeta: meta}
+		set.Spec.Replicas = f.number("replicas")
+		set.Spec.Template.Spec = podSpec(name, f)
+		value = set
+	case "statefulset":
+		kind, value = "StatefulSet", newStatefulSet(meta, f)
+	case "daemonset":
+		kind, value = "DaemonSet", newDaemonSet(meta, f)
 	case "pod":
 		kind = "Pod"
 		pod := &corev1.Pod{ObjectMeta: meta, Spec: podSpec(name, f)}
@@ -119,6 +129,52 @@ func newDeployment(meta metav1.ObjectMeta, f fields) *appsv1.Deployment {
 	d.Spec.Template.Labels = map[string]string{"app": meta.Name}
 	d.Spec.Template.Spec = podSpec(meta.Name, f)
 	return d
+}
+
+func newStatefulSet(meta metav1.ObjectMeta, f fields) *appsv1.StatefulSet {
+	s := &appsv1.StatefulSet{ObjectMeta: meta}
+	s.Spec.Replicas = f.number("replicas")
+	s.Spec.ServiceName = meta.Name
+	if n := f.number("minReady"); n != nil {
+		s.Spec.MinReadySeconds = *n
+	}
+	if n := f.number("start"); n != nil {
+		s.Spec.Ordinals = &appsv1.StatefulSetOrdinals{Start: *n}
+	}
+	if _, ok := f.take("parallel"); ok {
+		s.Spec.PodManagementPolicy = appsv1.ParallelPodManagement
+	}
+	if _, ok := f.take("onDelete"); ok {
+		s.Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
+	}
+	partition, unavailable := f.number("partition"), f.intOrString("unavailable")
+	if partition != nil || unavailable != nil {
+		s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{Partition: partition, MaxUnavailable: unavailable}
+	}
+	if volume, ok := f.take("claim"); ok {
+		s.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: volume}}}
+	}
+	s.Spec.Template.Labels = map[string]string{"app": meta.Name}
+	s.Spec.Template.Spec = podSpec(meta.Name, f)
+	return s
+}
+
+func newDaemonSet(meta metav1.ObjectMeta, f fields) *appsv1.DaemonSet {
+	s := &appsv1.DaemonSet{ObjectMeta: meta}
+	if _, ok := f.take("onDelete"); ok {
+		s.Spec.UpdateStrategy.Type = appsv1.OnDeleteDaemonSetStrategyType
+	}
+	surge, unavailable := f.intOrString("surge"), f.intOrString("unavailable")
+	if surge != nil || unavailable != nil {
+		s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateDaemonSet{MaxSurge: surge, MaxUnavailable: unavailable}
+	}
+	s.Spec.Template.Labels = map[string]string{"app": meta.Name}
+	zone, zoned := f.take("zone")
+	s.Spec.Template.Spec = podSpec(meta.Name, f)
+	if zoned {
+		s.Spec.Template.Spec.NodeSelector = map[string]string{"zone": zone}
+	}
+	return s
 }
 
 func podSpec(name string, f fields) corev1.PodSpec {
@@ -171,7 +227,10 @@ type world struct {
 
 func newWorld() *world {
 	return &world{
-		Input:   Input{Prune: true, ServiceCIDR: "10.96.0.0/24", Now: epoch},
+		Input: Input{
+			Prune: true, ServiceCIDR: "10.96.0.0/24", Now: epoch,
+			Nodes: []Node{{Name: "n1"}, {Name: "n2"}, {Name: "n3"}},
+		},
 		aliases: map[string]string{}, letters: map[string]string{}, byAlias: map[string]string{},
 	}
 }
@@ -187,12 +246,34 @@ func (w *world) carryOut(plan Plan) {
 	w.Input = Apply(w.Input, plan)
 	for i := range w.Pods {
 		pod := &w.Pods[i]
-		if pod.Node == "" && !isStopping(pod) {
+		if pod.IP == "" && !isStopping(pod) {
 			w.pods++
-			pod.Node = fmt.Sprintf("n%d", pod.Slot%3+1)
+			if pod.Node == "" {
+				pod.Node = w.nodeFor(pod.Slot)
+			}
 			pod.IP = fmt.Sprintf("10.0.%d.%d", w.pods/250, w.pods%250+1)
 		}
 	}
+}
+
+// nodeFor takes the nodes in turn, and leaves out those that take no pods as long as there are others.
+func (w *world) nodeFor(slot int) string {
+	for i := range 3 {
+		name := fmt.Sprintf("n%d", (slot+i)%3+1)
+		if n := w.node(name); n != nil && !n.Cordoned && !n.Draining {
+			return name
+		}
+	}
+	return fmt.Sprintf("n%d", slot%3+1)
+}
+
+func (w *world) node(name string) *Node {
+	for i := range w.Nodes {
+		if w.Nodes[i].Name == name {
+			return &w.Nodes[i]
+		}
+	}
+	return nil
 }
 
 // alias names a pod for a reader: web-A0 is slot 0 of web's first template, web-A0.1 the first to replace it.
@@ -214,11 +295,14 @@ func (w *world) alias(id api.PodIdentity) string {
 		w.replacer = append(w.replacer, id.Template.Short(), letter)
 	}
 	a := fmt.Sprintf("%s-%s%d", id.Owner.Name, letter, id.Slot)
-	if id.Incarnation > 0 {
+	if id.Owner.Kind == "DaemonSet" {
+		_, node, _ := strings.Cut(id.Pod.Name, id.Template.Short()+"-")
+		a = fmt.Sprintf("%s-%s-%s", id.Owner.Name, letter, node)
+	} else if id.Incarnation > 0 {
 		a += fmt.Sprintf(".%d", id.Incarnation)
 	}
 	w.aliases[id.UID], w.byAlias[a] = a, id.UID
-	if id.Pod.Name != id.Owner.Name {
+	if strings.Contains(id.Pod.Name, id.Template.Short()) {
 		w.replacer = append([]string{id.Pod.Name, a}, w.replacer...)
 	}
 	return a
