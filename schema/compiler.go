@@ -27,6 +27,8 @@ type Options struct {
 	Tags map[string]string
 	// Logger hears of what a person cannot act on; nil discards it.
 	Logger *slog.Logger
+	// Evaluator does the work whose cost has no bound; nil does it in this process, without limits.
+	Evaluator Evaluator
 }
 
 // A Compiler turns trees of manifests into objects. It keeps what it made of each file for the next tree, and is safe
@@ -38,6 +40,8 @@ type Compiler struct {
 	later       []laterKind
 	names       []string // of all kinds known, for suggestions
 	cache       cache
+	evaluator   Evaluator
+	kustomized  kustomizeCache
 }
 
 // Result is what a tree holds.
@@ -53,18 +57,30 @@ type Result struct {
 
 // New makes a Compiler. It fails only if the definitions built into the program are wrong.
 func New(options Options) (*Compiler, error) {
-	if options.Logger == nil {
-		options.Logger = slog.New(slog.DiscardHandler)
-	}
 	lowered, err := lowerDefinitions(definitions)
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	c := &Compiler{options: options, definitions: lowered, kinds: map[string]*kindEntry{}, later: laterKinds()}
-	for _, k := range kinds() {
+	c := newCompiler(options)
+	for kind, k := range c.kinds {
 		if d, ok := lowered[k.definition()]; !ok || d.structArm() == nil {
-			return nil, fmt.Errorf("schema: there is no definition %s", k.definition())
+			return nil, fmt.Errorf("schema: there is no definition %s of %s", k.definition(), kind)
 		}
+	}
+	c.definitions = lowered
+	return c, nil
+}
+
+// newCompiler makes a Compiler that knows the names of the kinds, but not what they hold.
+func newCompiler(options Options) *Compiler {
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Compiler{options: options, evaluator: options.Evaluator, kinds: map[string]*kindEntry{}, later: laterKinds()}
+	if c.evaluator == nil {
+		c.evaluator = inProcess{&Worker{c}}
+	}
+	for _, k := range kinds() {
 		c.kinds[k.kind] = &k
 		c.names = append(c.names, k.kind)
 	}
@@ -75,7 +91,7 @@ func New(options Options) (*Compiler, error) {
 		c.names = append(c.names, name)
 	}
 	slices.Sort(c.names)
-	return c, nil
+	return c
 }
 
 // Compile reads every manifest of a tree. The error is of ctx, or of reading the tree as a whole; what is wrong with a
@@ -88,6 +104,7 @@ func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	kustomized := c.kustomizations(l)
 	generation := c.cache.begin()
 	var (
 		mu    sync.Mutex
@@ -103,6 +120,7 @@ func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (*Result, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	group.Go(func() error { return c.compileCUE(ctx, l, generation, add) })
+	group.Go(func() error { return c.compileKustomizations(ctx, l, kustomized, generation, add) })
 	for batch := range slices.Chunk(l.data, 64) {
 		group.Go(func() error {
 			for _, path := range batch {

@@ -26,32 +26,25 @@ type openObject struct {
 	fileResult
 }
 
-// compileCUE evaluates the packages of every directory. What one evaluation needs of memory lives only as long as this
-// call: a CUE context never forgets.
+// compileCUE evaluates the packages of every directory.
 func (c *Compiler) compileCUE(ctx context.Context, l *listing, generation uint64, add func(*fileResult)) error {
 	sources := newCUESources(l)
 	for _, m := range cueModules(l) {
 		results := map[string]*packageResult{}
-		var dirs []string
+		job := &Job{Language: CUE, Root: m.root, Files: l.cue, Modules: l.modules, Tags: c.options.Tags}
 		for _, dir := range m.dirs {
 			if r, ok := c.cache.dir(dir, sources, generation); ok {
 				results[dir] = r
 				continue
 			}
-			dirs = append(dirs, dir)
+			job.Dirs = append(job.Dirs, dir)
 		}
-		if len(dirs) > 0 {
-			e := &cueEvaluation{compiler: c, module: m, sources: sources}
-			if err := m.fill(sources); err != nil {
-				return err
-			}
-			e.loadAll(dirs)
-			for _, dir := range dirs {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				results[dir] = e.directory(dir)
+		if len(job.Dirs) > 0 {
+			if err := c.evaluator.Evaluate(ctx, l.fsys, job, func(dir string, e *Evaluation) {
+				results[dir] = c.takePackage(dir, e, sources)
 				c.cache.keepDir(dir, generation, results[dir])
+			}); err != nil {
+				return err
 			}
 		}
 		for dir, r := range results {
@@ -62,6 +55,42 @@ func (c *Compiler) compileCUE(ctx context.Context, l *listing, generation uint64
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// takePackage makes the result of a directory from its evaluation.
+func (c *Compiler) takePackage(dir string, e *Evaluation, sources *cueSources) *packageResult {
+	r := &packageResult{fileResult: *c.take(dir, e), packages: e.packages, open: e.open, sources: map[string]string{}}
+	for _, d := range e.read {
+		r.sources[d] = sources.key(d)
+	}
+	return r
+}
+
+// evaluateCUE evaluates directories of one module. What one evaluation needs of memory lives only as long as this call:
+// a CUE context never forgets.
+func (c *Compiler) evaluateCUE(ctx context.Context, l *listing, job *Job, begin func(string), done func(string, *Evaluation)) error {
+	options := c.options
+	options.Tags = job.Tags
+	e := &cueEvaluation{
+		compiler: &evaluating{Compiler: c, options: options},
+		module:   &cueModule{root: job.Root, dirs: job.Dirs},
+		sources:  newCUESources(l),
+	}
+	if len(job.Dirs) == 1 {
+		begin(job.Dirs[0])
+	}
+	if err := e.module.fill(e.sources); err != nil {
+		return err
+	}
+	e.loadAll(job.Dirs)
+	for _, dir := range job.Dirs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		begin(dir)
+		done(dir, e.directory(dir))
 	}
 	return nil
 }
@@ -100,7 +129,7 @@ func cueModules(l *listing) []*cueModule {
 
 // A cueEvaluation loads and evaluates the directories of one module.
 type cueEvaluation struct {
-	compiler *Compiler
+	compiler *evaluating
 	module   *cueModule
 	sources  *cueSources
 	loaded   map[string][]*build.Instance
@@ -120,9 +149,10 @@ func (e *cueEvaluation) loadAll(dirs []string) {
 	}
 }
 
-// directory evaluates one directory. Whatever happens, it yields a result.
-func (e *cueEvaluation) directory(dir string) *packageResult {
+// directory evaluates one directory. Whatever happens, it yields an evaluation.
+func (e *cueEvaluation) directory(dir string) *Evaluation {
 	r := &packageResult{sources: map[string]string{}}
+	e.compiler.docs = nil
 	whole := false
 	out := e.compiler.guard(dir, func() *fileResult {
 		var out fileResult
@@ -135,21 +165,18 @@ func (e *cueEvaluation) directory(dir string) *packageResult {
 		}
 		return &out
 	})
-	r.fileResult = *out
-	r.problems = slices.Concat(r.problems, e.module.bad[dir], e.module.bad[path.Join(e.module.root, "cue.mod")])
+	read := slices.Collect(maps.Keys(r.sources))
 	if !whole {
 		// What is missing may come with any file.
-		r.sources[everyDir] = e.sources.key(everyDir)
+		read = append(read, everyDir)
 	}
 	// Files can appear in the directory and in those above it, even if none was there.
-	for up := dir; ; up = path.Dir(up) {
-		r.sources[up] = e.sources.key(up)
-		if up == e.module.root || up == "." {
-			break
-		}
+	read = append(append(read, parents(dir, e.module.root)...), path.Join(e.module.root, "cue.mod"))
+	slices.Sort(read)
+	return &Evaluation{
+		docs: e.compiler.docs, objects: out.objects, packages: r.packages, open: r.open, read: slices.Compact(read),
+		problems: slices.Concat(out.problems, e.module.bad[dir], e.module.bad[path.Join(e.module.root, "cue.mod")]),
 	}
-	r.sources[path.Join(e.module.root, "cue.mod")] = e.sources.key(path.Join(e.module.root, "cue.mod"))
-	return r
 }
 
 // instances are the packages of a directory; none if no file of it can be read.
@@ -165,7 +192,7 @@ func (e *cueEvaluation) recordSources(into map[string]string, instance *build.In
 	for _, f := range instance.BuildFiles {
 		dir := path.Dir(e.module.inTree(f.Filename))
 		if _, ok := into[dir]; !ok {
-			into[dir] = e.sources.key(dir)
+			into[dir] = ""
 		}
 	}
 	for _, i := range instance.Imports {

@@ -74,7 +74,7 @@ func skipDir(base string) bool {
 func (l *listing) file(name string, d fs.DirEntry) {
 	ext := path.Ext(name)
 	switch {
-	case !slices.Contains([]string{".yaml", ".yml", ".json", ".cue"}, ext):
+	case !slices.Contains([]string{".yaml", ".yml", ".json", ".cue"}, ext) && !isKustomization(name):
 	case d.Type()&fs.ModeSymlink != 0:
 		l.problem(name, true, "is a link, which is not followed: commit the file itself")
 	case !d.Type().IsRegular():
