@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
 )
 
@@ -23,6 +25,7 @@ const (
 	formatJSON     format = "json"
 	formatYAML     format = "yaml"
 	formatMarkdown format = "markdown"
+	formatSARIF    format = "sarif"
 )
 
 // formatFlag adds -o with the formats that a command knows, the first of which is the default.
@@ -50,6 +53,44 @@ func (v *formatValue) Set(s string) error {
 	}
 	*v.into = format(s)
 	return nil
+}
+
+// A colour is a terminal's code for one.
+type colour string
+
+const (
+	red    colour = "31"
+	green  colour = "32"
+	yellow colour = "33"
+)
+
+// paintFor gives what colours text for a stream: nothing does unless a person sees it and has not asked for none.
+func paintFor(w io.Writer) func(colour, string) string {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return func(_ colour, s string) string { return s }
+	}
+	return func(c colour, s string) string {
+		if s == "" {
+			return ""
+		}
+		return "\x1b[" + string(c) + "m" + s + "\x1b[0m"
+	}
+}
+
+// exitUsage is the exit code of a command line, or a path on it, that is wrong, for commands in which 1 is a finding.
+const exitUsage = 2
+
+// usageExit gives a command that exit code for wrong flags and arguments.
+func usageExit(c *cobra.Command) {
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{code: exitUsage, err: err} })
+	args := c.Args
+	c.Args = func(c *cobra.Command, given []string) error {
+		if err := args(c, given); err != nil {
+			return exit{code: exitUsage, err: err}
+		}
+		return nil
+	}
 }
 
 // printData writes a value as JSON or YAML.

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +20,9 @@ import (
 type validation struct {
 	Valid    bool          `json:"valid"`
 	Objects  int           `json:"objects"`
-	Problems []api.Problem `json:"problems"`
+	Errors   int           `json:"errors"`
+	Warnings int           `json:"warnings"`
+	Problems []api.Problem `json:"problems"` // ordered by path as given, then by file, line and column
 }
 
 func (a app) validateCommand() *cobra.Command {
@@ -26,28 +31,29 @@ func (a app) validateCommand() *cobra.Command {
 		tags map[string]string
 	)
 	c := &cobra.Command{
-		Use:   "validate PATH",
+		Use:   "validate PATH...",
 		Short: "Check manifests as the control plane would",
-		Long: `Check the manifests in a directory, or in one file, as the control plane would.
+		Long: `Check the manifests in directories, or in single files, as the control plane would; - is one YAML or JSON file on
+standard input. Each path is a repository of its own: its files are named from there, or, of several paths and for
+SARIF, from the working directory.
 Problems are printed one a line: file:line:col: Kind/namespace/name: field: what is wrong and what would be right.
-The exit code is 0 when all is valid (warnings are), and 1 otherwise.`,
+The exit code is 0 when all is valid (warnings are), 1 when something is not, and 2 when a path cannot be read or the
+command line is wrong.`,
 		Example: `  headway validate .
-  headway validate examples/shop/manifests -o json`,
-		Args: cobra.ExactArgs(1),
+  headway validate examples/shop/manifests -o json
+  headway validate base overlays/production -o sarif > headway.sarif
+  helm template shop ./chart | headway validate -`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			tree, err := openTree(args[0])
-			if err != nil {
-				return err
+			v := validation{Valid: true, Problems: []api.Problem{}}
+			for _, path := range args {
+				result, err := a.validatePath(c.Context(), path, tags)
+				if err != nil {
+					return exit{code: exitUsage, err: err}
+				}
+				named := len(args) > 1 || out == formatSARIF
+				v.add(path, named, result)
 			}
-			compiler, err := schema.New(schema.Options{Tags: tags})
-			if err != nil {
-				return err
-			}
-			result, err := compiler.Compile(c.Context(), tree)
-			if err != nil {
-				return err
-			}
-			v := validation{Valid: result.Complete, Objects: len(result.Objects), Problems: result.Problems}
 			if err := v.print(a, out); err != nil {
 				return err
 			}
@@ -58,25 +64,95 @@ The exit code is 0 when all is valid (warnings are), and 1 otherwise.`,
 		},
 	}
 	c.Flags().StringToStringVarP(&tags, "tag", "t", nil, "value of a CUE @tag, as name=value")
-	formatFlag(c, &out, formatText, formatJSON, formatYAML)
+	formatFlag(c, &out, formatText, formatJSON, formatYAML, formatSARIF)
+	usageExit(c)
 	return c
 }
 
-func (v validation) print(a app, out format) error {
-	if out != formatText {
-		return printData(a.stdout, out, v)
-	}
-	problems, warnings := 0, 0
-	for _, p := range v.Problems {
-		if p.Warning {
-			warnings++
-			fmt.Fprintf(a.stdout, "%s (warning)\n", p)
-			continue
+// stdinName is what a manifest on standard input is called.
+const stdinName = "stdin.yaml"
+
+// validatePath compiles what is at a path.
+func (a app) validatePath(ctx context.Context, path string, tags map[string]string) (*schema.Result, error) {
+	if path == "-" {
+		dir, err := a.spoolInput()
+		if err != nil {
+			return nil, err
 		}
-		problems++
-		fmt.Fprintln(a.stdout, p)
+		defer func() { _ = os.RemoveAll(dir) }()
+		path = dir
 	}
-	_, err := fmt.Fprintf(a.stderr, "%d objects, %d errors, %d warnings\n", v.Objects, problems, warnings)
+	tree, err := openTree(path)
+	if err != nil {
+		return nil, err
+	}
+	compiler, err := schema.New(schema.Options{Tags: tags})
+	if err != nil {
+		return nil, err
+	}
+	return compiler.Compile(ctx, tree)
+}
+
+// spoolInput writes standard input to a file in a directory of its own.
+func (a app) spoolInput() (dir string, err error) {
+	dir, err = os.MkdirTemp("", "headway-validate-")
+	if err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, stdinName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = io.Copy(f, a.stdin)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return "", fmt.Errorf("read standard input: %w", err)
+	}
+	return dir, nil
+}
+
+// add takes in what one path holds; named puts the path before the names of its files.
+func (v *validation) add(path string, named bool, result *schema.Result) {
+	v.Valid = v.Valid && result.Complete
+	v.Objects += len(result.Objects)
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		path = filepath.Dir(path)
+	}
+	for _, p := range result.Problems {
+		if named && path != "-" && p.Source.File != "" {
+			p.Source.File = filepath.Join(path, p.Source.File)
+		}
+		if p.Warning {
+			v.Warnings++
+		} else {
+			v.Errors++
+		}
+		v.Problems = append(v.Problems, p)
+	}
+}
+
+func (v *validation) print(a app, out format) error {
+	switch out {
+	case formatText:
+		paint := paintFor(a.stdout)
+		for _, p := range v.Problems {
+			if p.Warning {
+				fmt.Fprintf(a.stdout, "%s %s\n", p, paint(yellow, "(warning)"))
+				continue
+			}
+			place := withoutPlace(p).String()
+			fmt.Fprintln(a.stdout, paint(red, strings.TrimSuffix(p.String(), place))+place)
+		}
+	case formatSARIF:
+		if err := printSARIF(a.stdout, v.Problems); err != nil {
+			return err
+		}
+	default:
+		if err := printData(a.stdout, out, v); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(a.stderr, "%d objects, %d errors, %d warnings\n", v.Objects, v.Errors, v.Warnings)
 	return err
 }
 
