@@ -1,14 +1,14 @@
 package schema
 
 import (
-	"bytes"
 	"fmt"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
+	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/build"
 	"cuelang.org/go/cue/load"
 	"cuelang.org/go/cue/parser"
@@ -16,24 +16,25 @@ import (
 	"headway.dev/headway/api"
 )
 
-const (
-	// builtinDir is where the CUE of a tree finds this package's definitions, unless it has vendored them.
-	builtinDir = "cue.mod/pkg/headway.dev/headway/schema"
-	// noModule is the cue.mod/module.cue of a tree that has none.
-	noModule = "module: \"headway.invalid/tree@v0\"\nlanguage: version: \"v0.9.0\"\n"
-)
+// noModule is the cue.mod/module.cue of a tree that has none.
+const noModule = "module: \"headway.invalid/tree@v0\"\nlanguage: version: \"v0.9.0\"\n"
 
-// A cueModule is the CUE of one module as the loader sees it: held in memory whole, under a root that is on no disk.
-// (The loader can also read an fs.FS, but does not find vendored packages in one.)
+// A cueModule is the CUE of one module as the loader sees it: held in memory, under a root that is on no disk. Of a
+// large module only that is read which some directories need: their files, those of the directories above them, and
+// what these import. (The loader can also read an fs.FS, but does not find vendored packages in one.)
 type cueModule struct {
 	root     string   // in the tree; "." is the tree's own root
 	dirs     []string // in the tree, with CUE files
+	sources  *cueSources
+	path     string // by which the module's packages are imported, without a major version
 	overlay  map[string]load.Source
-	module   []byte                       // its module.cue; nil if it has none
 	mount    string                       // absolute
 	broken   map[cuePackage][]api.Problem // of files with syntax errors, and of unreadable ones
 	readable map[string]bool              // directories with a file that could be read
 	bad      map[string][]api.Problem     // of files that could not be read, by directory; those of cue.mod by that
+	visited  map[string]bool              // directories whose files were read
+	wanted   map[string]bool              // import paths that were met
+	carried  map[string]bool              // directories that come with the program, not with the tree
 }
 
 // A cuePackage is the files of a package in one directory.
@@ -45,104 +46,164 @@ const anyPackage = "*"
 // overlayRoot is an absolute path where no machine has anything.
 const overlayRoot = "/headway.invalid/tree"
 
-// fill reads the module's files.
+// fill reads what the module's directories need.
 func (m *cueModule) fill(s *cueSources) error {
 	var err error
 	if m.mount, err = filepath.Abs(filepath.FromSlash(overlayRoot)); err != nil {
 		return err
 	}
+	m.sources = s
 	m.overlay, m.bad, m.readable = map[string]load.Source{}, map[string][]api.Problem{}, map[string]bool{}
 	m.broken = map[cuePackage][]api.Problem{}
-	modDir := path.Join(m.root, "cue.mod")
-	for _, file := range slices.Concat(s.l.cue, s.moduleFiles(modDir)) {
-		if _, ok := below(file, m.root); !ok {
-			continue
-		}
-		data, err := s.l.read(file)
-		if err == nil && deep(data) {
-			err = fmt.Errorf("it is nested more than %d deep", maxCUEDepth)
-		}
-		if err != nil {
-			dir := path.Dir(file)
-			if _, ok := below(dir, modDir); ok {
-				dir = modDir
-			}
-			problems := fileProblem(file, "cannot be read: %v", err).problems
-			m.bad[dir] = append(m.bad[dir], problems...)
-			p := cuePackage{path.Dir(file), anyPackage}
-			m.broken[p] = append(m.broken[p], problems...)
-			continue
-		}
-		m.overlay[m.onDisk(file)] = load.FromBytes(m.parsed(file, data))
-		m.readable[path.Dir(file)] = true
-		if file == path.Join(modDir, "module.cue") {
-			m.module = data
-		}
+	m.visited, m.wanted, m.carried = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	m.moduleFile()
+	for _, dir := range m.dirs {
+		m.visit(dir)
 	}
-	if _, ok := m.overlay[m.onDisk(path.Join(modDir, "module.cue"))]; !ok {
-		m.overlay[m.onDisk(path.Join(modDir, "module.cue"))] = load.FromString(noModule)
-	}
-	return m.addBuiltin()
+	return m.addCarried()
 }
 
-// parsed gives a file's text, or if that has a syntax error but names its package, an empty file of the package: the
-// loader would otherwise give up every package of the directory and of those below it.
-func (m *cueModule) parsed(file string, data []byte) []byte {
-	if _, inMod := below(file, path.Join(m.root, "cue.mod")); inMod {
-		return data
+// moduleFile reads the cue.mod/module.cue, for the loader and for the module's path.
+func (m *cueModule) moduleFile() {
+	file := m.inMod("module.cue")
+	text := []byte(noModule)
+	if slices.Contains(m.sources.moduleFiles(m.inMod()), file) {
+		data, ok := m.read(file)
+		if !ok {
+			return
+		}
+		text = data
 	}
-	_, err := parser.ParseFile(m.onDisk(file), data)
+	m.overlay[m.onDisk(file)] = load.FromBytes(text)
+	f, err := parser.ParseFile(file, text)
+	if err != nil {
+		return // the loader says so
+	}
+	for _, d := range f.Decls {
+		field, ok := d.(*ast.Field)
+		if !ok || labelOf(field) != "module" {
+			continue
+		}
+		if lit, ok := field.Value.(*ast.BasicLit); ok {
+			name, _ := strconv.Unquote(lit.Value)
+			m.path = ast.ParseImportPath(name).Path
+		}
+	}
+}
+
+// inMod is a path below the module's cue.mod.
+func (m *cueModule) inMod(elements ...string) string {
+	return path.Join(append([]string{m.root, "cue.mod"}, elements...)...)
+}
+
+// visit reads the files of a directory and of those above it, which CUE unifies, and then of what they import.
+func (m *cueModule) visit(dir string) {
+	for _, up := range parents(dir, m.root) {
+		if m.visited[up] {
+			return // and so was what is above
+		}
+		m.visited[up] = true
+		for _, file := range m.sources.filesOf(up) {
+			if file != m.inMod("module.cue") {
+				m.file(file)
+			}
+		}
+	}
+}
+
+// file takes in one file.
+func (m *cueModule) file(file string) {
+	data, ok := m.read(file)
+	if !ok {
+		return
+	}
+	text, imports := m.parsed(file, data)
+	m.overlay[m.onDisk(file)] = load.FromBytes(text)
+	m.readable[path.Dir(file)] = true
+	for _, p := range imports {
+		m.want(p)
+	}
+}
+
+// want reads an imported package: the module's own, or a vendored one.
+func (m *cueModule) want(importPath string) {
+	if m.wanted[importPath] {
+		return
+	}
+	m.wanted[importPath] = true
+	if rest, ok := below(importPath, m.path); ok && m.path != "" {
+		if rest == m.path {
+			rest = ""
+		}
+		m.visit(path.Join(m.root, rest))
+	}
+	for _, kind := range []string{"gen", "pkg", "usr"} {
+		m.visit(m.inMod(kind, importPath))
+	}
+}
+
+// read reads a file; one that cannot be read is a problem of its directory.
+func (m *cueModule) read(file string) ([]byte, bool) {
+	data, err := m.sources.l.read(file)
+	if err == nil && deep(data) {
+		err = fmt.Errorf("it is nested more than %d deep", maxCUEDepth)
+	}
 	if err == nil {
-		return data
+		return data, true
+	}
+	dir := path.Dir(file)
+	if _, ok := below(dir, m.inMod()); ok {
+		dir = m.inMod()
+	}
+	problems := fileProblem(file, "cannot be read: %v", err).problems
+	m.bad[dir] = append(m.bad[dir], problems...)
+	p := cuePackage{path.Dir(file), anyPackage}
+	m.broken[p] = append(m.broken[p], problems...)
+	return nil, false
+}
+
+// parsed gives a file's text and what it imports, or if it has a syntax error but names its package, an empty file of
+// the package: the loader would otherwise give up every package of the directory and of those below it.
+func (m *cueModule) parsed(file string, data []byte) (text []byte, imports []string) {
+	f, err := parser.ParseFile(m.onDisk(file), data)
+	if err == nil {
+		return data, importsOf(f)
+	}
+	if _, vendored := below(file, m.inMod()); vendored {
+		return data, nil
 	}
 	head, headErr := parser.ParseFile(m.onDisk(file), data, parser.PackageClauseOnly)
 	if headErr != nil || head.PackageName() == "" {
-		return data
+		return data, nil
 	}
 	p := cuePackage{path.Dir(file), head.PackageName()}
 	m.broken[p] = append(m.broken[p], m.problems(p.dir, api.Ref{}, nil, err)...)
-	return []byte("package " + p.name)
+	return []byte("package " + p.name), nil
+}
+
+// importsOf lists what a file imports, without major versions and package names.
+func importsOf(f *ast.File) []string {
+	var paths []string
+	for spec := range f.ImportSpecs() {
+		if name, err := strconv.Unquote(spec.Path.Value); err == nil {
+			paths = append(paths, ast.ParseImportPath(name).Path)
+		}
+	}
+	return paths
 }
 
 // brokenFiles are the problems of files of an instance, which come from its directory and those above, and of what it
 // imports. An instance that has any must not be evaluated: what the file says would be missing from it.
 func (m *cueModule) brokenFiles(i *build.Instance) []api.Problem {
 	var problems []api.Problem
-	for up := m.inTree(i.Dir); ; up = path.Dir(up) {
+	for _, up := range parents(m.inTree(i.Dir), m.root) {
 		problems = slices.Concat(problems, m.broken[cuePackage{up, i.PkgName}], m.broken[cuePackage{up, anyPackage}])
-		if up == m.root || up == "." || up == "/" {
-			break
-		}
 	}
 	for _, imported := range i.Imports {
 		problems = append(problems, m.brokenFiles(imported)...)
 	}
 	return problems
 }
-
-// addBuiltin adds this package's definitions, unless the module has vendored them, or has them in its own tree as
-// headway's repository does.
-func (m *cueModule) addBuiltin() error {
-	dir := m.onDisk(path.Join(m.root, builtinDir))
-	if m.readable[path.Join(m.root, builtinDir)] || m.readable[path.Join(m.root, "schema")] && m.isOwn() {
-		return nil
-	}
-	names, err := fs.Glob(definitions, "*.cue")
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		data, err := definitions.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		m.overlay[filepath.Join(dir, name)] = load.FromBytes(data)
-	}
-	return nil
-}
-
-// isOwn tells whether the module is headway's.
-func (m *cueModule) isOwn() bool { return bytes.Contains(m.module, []byte(`"headway.dev/headway@`)) }
 
 // below gives the rest of a path below a directory, which may be ".".
 func below(file, dir string) (string, bool) {

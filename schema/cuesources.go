@@ -58,6 +58,21 @@ func (s *cueSources) key(dir string) string {
 	return s.keys[dir]
 }
 
+// filesOf lists the CUE files of one directory, which may be below a cue.mod.
+func (s *cueSources) filesOf(dir string) []string {
+	i := strings.LastIndex("/"+dir+"/", "/cue.mod/")
+	if i < 0 {
+		return s.byDir[dir]
+	}
+	var files []string
+	for _, file := range s.moduleFiles(dir[:i+len("cue.mod")]) {
+		if path.Dir(file) == dir {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
 // moduleFiles lists the CUE files of a cue.mod.
 func (s *cueSources) moduleFiles(dir string) []string {
 	if files, ok := s.byDir[dir]; ok {
