@@ -54,7 +54,7 @@ func New(config Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := disk{c.Dir}
+	d := disk{dir: c.Dir, runDir: c.RunDir}
 	a := &Agent{
 		config: c, log: c.Logger, disk: d, blobs: newBlobs(d, c.Bus), look: newLook(c.Runtime),
 		status: newSignal(), events: make(chan api.Event, maxEvents),

@@ -18,6 +18,9 @@ type Config struct {
 	// Dir keeps the node's inventory on disk: the assignment it obeys, what its pods are made from, their logs. It is an
 	// absolute path, used by one agent at a time.
 	Dir string
+	// RunDir keeps what ends with the machine: the files under /etc of its pods. It is best in memory, an absolute path like
+	// Dir, and by default the same.
+	RunDir string
 
 	Bus     Bus
 	Runtime Runtime
@@ -63,6 +66,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	refuse(c.Info.Name == "", "Info.Name is empty: a node needs a name")
 	refuse(!filepath.IsAbs(c.Dir), "Dir %q is not an absolute path", c.Dir)
+	refuse(c.RunDir != "" && !filepath.IsAbs(c.RunDir), "RunDir %q is not an absolute path", c.RunDir)
 	refuse(c.Runtime == nil, "Runtime is missing")
 	refuse(c.Network == nil, "Network is missing")
 	refuse(c.Volumes == nil, "Volumes is missing")
@@ -70,6 +74,9 @@ func (c Config) withDefaults() (Config, error) {
 	refuse(c.MaxParallel < 0, "MaxParallel %d is negative", c.MaxParallel)
 	refuse(c.LogLimit < 0, "LogLimit %d is negative", c.LogLimit)
 	refuse(strings.ContainsAny(c.Nameserver+c.Domain, " \n"), "Nameserver %q and Domain %q: neither may hold white space", c.Nameserver, c.Domain)
+	if c.RunDir == "" {
+		c.RunDir = c.Dir
+	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = defaultHeartbeat
 	}

@@ -22,12 +22,15 @@ import (
 //	peers.json            the other nodes
 //	blobs/DIGEST          templates and config maps that pods here use
 //	pods/UID/pod.json     what the node knows of a pod
-//	pods/UID/etc/         the pod's hosts, hostname and resolv.conf
 //	pods/UID/logs/NAME/N  the log of run N of a container
+//
+// and, below its other directory, what ends with the machine:
+//
+//	pods/UID/etc/         the pod's hosts, hostname and resolv.conf
 //
 // A file is replaced as a whole or not at all. One that cannot be read back is reported and taken for absent: the node
 // then knows less, and deletes less.
-type disk struct{ dir string }
+type disk struct{ dir, runDir string }
 
 const (
 	assignmentFile = "assignment.json"
@@ -88,7 +91,11 @@ func (d disk) write(name string, value any, sync durably) error {
 }
 
 func (d disk) writeData(name string, data []byte, sync durably) error {
-	path := filepath.Join(d.dir, name)
+	return replaceFile(filepath.Join(d.dir, name), data, sync)
+}
+
+// replaceFile writes a file as a whole or not at all, and makes its directory.
+func replaceFile(path string, data []byte, sync durably) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -214,7 +221,16 @@ func (d disk) records() (map[string]*record, error) {
 	return all, errors.Join(failed...)
 }
 
-func (d disk) removePod(uid string) error { return os.RemoveAll(d.podDir(uid)) }
+// etcDir is where the pod's files under /etc are.
+func (d disk) etcDir(uid string) string { return filepath.Join(d.runDir, "pods", uid, "etc") }
+
+// removePod forgets a pod, its record last: as long as there is one, the rest is found.
+func (d disk) removePod(uid string) error {
+	if err := os.RemoveAll(filepath.Dir(d.etcDir(uid))); err != nil {
+		return err
+	}
+	return os.RemoveAll(d.podDir(uid))
+}
 
 // logPath is where a run of a container writes its output.
 func (d disk) logPath(uid, container string, attempt int) string {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestPruningLeavesWritesAlone(t *testing.T) {
-	d := disk{t.TempDir()}
+	d := disk{dir: t.TempDir()}
 	for _, digest := range []api.Digest{"used", "unused"} {
 		if err := d.saveBlob(digest, []byte("x")); err != nil {
 			t.Fatal(err)
@@ -44,7 +44,7 @@ func TestPruningLeavesWritesAlone(t *testing.T) {
 
 // TestRecordsThatCannotBeRead asks that one bad file costs no other pod its record.
 func TestRecordsThatCannotBeRead(t *testing.T) {
-	d := disk{t.TempDir()}
+	d := disk{dir: t.TempDir()}
 	var good record
 	good.Placement.UID = "good"
 	if err := d.saveRecord(good); err != nil {

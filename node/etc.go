@@ -43,22 +43,23 @@ func (p *pod) writeEtc(ip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join("pods", p.uid, "etc")
+	dir := p.host.disk.etcDir(p.uid)
 	for file, content := range map[string]string{
 		hostsFile: "# Kept by headway.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
 			fmt.Sprintf("%s\t%s\n", ip, name),
 		hostnameFile: name + "\n",
 		resolvFile:   resolv,
 	} {
-		have, err := os.ReadFile(filepath.Join(p.host.disk.dir, dir, file))
+		path := filepath.Join(dir, file)
+		have, err := os.ReadFile(path)
 		if err == nil && string(have) == content {
 			continue
 		}
-		if err := p.host.disk.writeData(filepath.Join(dir, file), []byte(content), false); err != nil {
+		if err := replaceFile(path, []byte(content), false); err != nil {
 			return err
 		}
 		// The file's reader need not be root.
-		if err := os.Chmod(filepath.Join(p.host.disk.dir, dir, file), 0o644); err != nil {
+		if err := os.Chmod(path, 0o644); err != nil {
 			return err
 		}
 	}
@@ -101,7 +102,7 @@ func (p *pod) containerMounts(c *corev1.Container) ([]Mount, error) {
 	}
 	for _, file := range []string{hostsFile, hostnameFile, resolvFile} {
 		if target := "/etc/" + file; !taken[target] && !taken["/etc"] {
-			mounts = append(mounts, Mount{Source: filepath.Join(p.host.disk.podDir(p.uid), "etc", file), Target: target})
+			mounts = append(mounts, Mount{Source: filepath.Join(p.host.disk.etcDir(p.uid), file), Target: target})
 		}
 	}
 	return mounts, nil

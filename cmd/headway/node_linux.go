@@ -81,7 +81,7 @@ machine, pods, rules and addresses too, and ends.`,
 	c.Flags().StringVar(&o.podCIDR, "pod-cidr", "", "range of this node's pods, within --cluster-cidr and its own alone")
 	c.Flags().StringVar(&o.serviceCIDR, "service-cidr", "10.96.0.0/16", "range of the services' addresses")
 	c.Flags().StringVar(&o.dir, "dir", "/var/lib/headway/node", "where the node keeps its inventory, volumes and logs")
-	c.Flags().StringVar(&o.runDir, "run-dir", "/run/headway", "where the node pins its namespaces")
+	c.Flags().StringVar(&o.runDir, "run-dir", "/run/headway/node", "where the node keeps, in memory, what ends with the machine")
 	c.Flags().StringVar(&o.credentials, "credentials", "/etc/headway/node.json", "file with the bus's address, user and password")
 	c.Flags().StringVar(&o.pullNetns, "pull-netns", "", "network namespace to pull images from (default: the daemon's own)")
 	c.Flags().BoolVar(&o.cleanup, "cleanup", false, "remove all that the node made on this machine, and end")
@@ -110,6 +110,9 @@ func (o nodeOptions) openMachine(ctx context.Context, log *slog.Logger) (*machin
 	if err != nil {
 		return nil, err
 	}
+	if err := volume.MountMemory(o.runDir); err != nil {
+		return nil, err
+	}
 	m := &machine{}
 	pull := containerd.Options{
 		Address: o.containerd, Namespace: o.containerdNamespace, ImageDir: o.imageDir, CertsDir: o.registryConfig,
@@ -123,7 +126,7 @@ func (o nodeOptions) openMachine(ctx context.Context, log *slog.Logger) (*machin
 	}
 	m.network, err = network.Open(network.Options{
 		Node: o.name, PodCIDR: pods, ClusterCIDR: cluster, ServiceCIDR: services,
-		Dir: filepath.Join(o.runDir, "ns"), StateDir: filepath.Join(o.dir, "addresses"),
+		Dir: filepath.Join(o.runDir, "ns"), StateDir: filepath.Join(o.runDir, "addresses"),
 	})
 	if err != nil {
 		return nil, err
@@ -135,7 +138,7 @@ func (o nodeOptions) openMachine(ctx context.Context, log *slog.Logger) (*machin
 	if err != nil {
 		return nil, err
 	}
-	m.volumes, err = volume.Open(filepath.Join(o.dir, "volumes"))
+	m.volumes, err = volume.Open(filepath.Join(o.dir, "volumes"), filepath.Join(o.runDir, "volumes"))
 	return m, err
 }
 
@@ -195,7 +198,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 		return err
 	}
 	agent, err := node.New(node.Config{
-		Info: info, Dir: o.dir, Bus: conn,
+		Info: info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
 		Logs: logfile.New(), Router: routers{m.router, names},
 		HostIP: info.Addresses[0], Nameserver: m.network.Gateway().String(), Domain: clusterDomain,
@@ -233,7 +236,7 @@ func (r routers) Apply(ctx context.Context, table api.RouteTable) error {
 // cleanUp removes all that the node made, the network last.
 func (o nodeOptions) cleanUp(ctx context.Context, m *machine, log *slog.Logger) error {
 	agent, err := node.New(node.Config{
-		Info: api.NodeInfo{Name: o.name}, Dir: o.dir, Runtime: m.runtime, Images: m.runtime,
+		Info: api.NodeInfo{Name: o.name}, Dir: o.dir, RunDir: o.runDir, Runtime: m.runtime, Images: m.runtime,
 		Network: m.network, Volumes: m.volumes, Prober: probe.New(), Router: m.router, Logger: log,
 	})
 	if err != nil {
@@ -242,5 +245,6 @@ func (o nodeOptions) cleanUp(ctx context.Context, m *machine, log *slog.Logger) 
 	if err := agent.Cleanup(ctx); err != nil {
 		return err
 	}
-	return errors.Join(m.runtime.Cleanup(ctx), m.router.Cleanup(ctx), m.network.Cleanup(ctx), os.RemoveAll(o.dir), os.RemoveAll(o.runDir))
+	return errors.Join(m.runtime.Cleanup(ctx), m.router.Cleanup(ctx), m.network.Cleanup(ctx),
+		os.RemoveAll(o.dir), volume.UnmountMemory(o.runDir), os.RemoveAll(o.runDir))
 }

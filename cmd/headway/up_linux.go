@@ -33,7 +33,7 @@ When it ends, the pods run on; "headway node --cleanup" removes them.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			server.dir, server.listen = filepath.Join(dir, "server"), "127.0.0.1:4222"
-			node.dir, node.runDir = filepath.Join(dir, "node"), "/run/headway"
+			node.dir, node.runDir = filepath.Join(dir, "node"), "/run/headway/node"
 			node.serviceCIDR, node.verbose = server.serviceCIDR, server.verbose
 			return runUp(c.Context(), server, node, filepath.Join(dir, "context.json"), a.logger(server.verbose))
 		},

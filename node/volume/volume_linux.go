@@ -15,38 +15,42 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Volumes keeps the volumes of a machine's pods: those of each in a directory of its own, named by its UID.
-type Volumes struct{ dir string }
+// Volumes keeps the volumes of a machine's pods: those of each in directories of its own, named by its UID.
+type Volumes struct {
+	dir    string // of what pods write
+	memory string // of what pods only read: it is written anew after a reboot
+}
 
-// Open uses a directory for volumes, and makes it.
-func Open(dir string) (*Volumes, error) {
-	if !filepath.IsAbs(dir) {
-		return nil, fmt.Errorf("volumes: %q is not an absolute path", dir)
+// Open uses two directories for volumes, and makes them: one for what pods write, and one, best in memory, for what they
+// only read.
+func Open(dir, memory string) (*Volumes, error) {
+	v := &Volumes{}
+	for _, d := range []struct {
+		path     string
+		resolved *string
+	}{{dir, &v.dir}, {memory, &v.memory}} {
+		if !filepath.IsAbs(d.path) {
+			return nil, fmt.Errorf("volumes: %q is not an absolute path", d.path)
+		}
+		if err := os.MkdirAll(d.path, 0o711); err != nil {
+			return nil, fmt.Errorf("volumes: %w", err)
+		}
+		resolved, err := filepath.EvalSymlinks(d.path) // as the kernel names mount points
+		if err != nil {
+			return nil, fmt.Errorf("volumes: %w", err)
+		}
+		*d.resolved = resolved
 	}
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return nil, fmt.Errorf("volumes: %w", err)
-	}
-	resolved, err := filepath.EvalSymlinks(dir) // as the kernel names mount points
-	if err != nil {
-		return nil, fmt.Errorf("volumes: %w", err)
-	}
-	return &Volumes{dir: resolved}, nil
+	return v, nil
 }
 
 // Prepare makes every volume of the pod and returns the path of each by the volume's name. What is there already stays
 // as it is: a pod's config maps never change, and its files are its own.
 func (v *Volumes) Prepare(ctx context.Context, uid string, template *api.PodTemplate, configs map[string]api.ConfigData) (map[string]string, error) {
-	dir, err := v.podDir(uid)
-	if err != nil {
-		return nil, err
+	if !isName(uid) {
+		return nil, fmt.Errorf("volumes: the UID %q cannot be the name of a directory", uid)
 	}
 	paths := map[string]string{}
-	if len(template.Spec.Volumes) == 0 {
-		return paths, nil
-	}
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return nil, err
-	}
 	for _, spec := range template.Spec.Volumes {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -54,13 +58,24 @@ func (v *Volumes) Prepare(ctx context.Context, uid string, template *api.PodTemp
 		if !isName(spec.Name) {
 			return nil, fmt.Errorf("the name of volume %q cannot be that of a directory", spec.Name)
 		}
-		path := filepath.Join(dir, spec.Name)
+		path := filepath.Join(v.parent(spec), uid, spec.Name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+			return nil, err
+		}
 		if err := v.prepare(path, spec, configs); err != nil {
 			return nil, fmt.Errorf("volume %s: %w", spec.Name, err)
 		}
 		paths[spec.Name] = path
 	}
 	return paths, nil
+}
+
+// parent is the directory for volumes of a kind.
+func (v *Volumes) parent(spec corev1.Volume) string {
+	if spec.ConfigMap != nil {
+		return v.memory
+	}
+	return v.dir
 }
 
 func (v *Volumes) prepare(path string, spec corev1.Volume, configs map[string]api.ConfigData) error {
@@ -78,14 +93,23 @@ func (v *Volumes) prepare(path string, spec corev1.Volume, configs map[string]ap
 	}
 	return errors.New("only configMap and emptyDir are supported")
 }
+
 func isTrue(b *bool) bool { return b != nil && *b }
 
 // Remove takes away the pod's volumes: mounts first, then the files. It follows no links out of them.
 func (v *Volumes) Remove(ctx context.Context, uid string) error {
-	dir, err := v.podDir(uid)
-	if err != nil {
-		return err
+	if !isName(uid) {
+		return fmt.Errorf("volumes: the UID %q cannot be the name of a directory", uid)
 	}
+	for _, parent := range []string{v.memory, v.dir} {
+		if err := remove(ctx, filepath.Join(parent, uid)); err != nil {
+			return fmt.Errorf("remove the volumes of pod %s: %w", uid, err)
+		}
+	}
+	return nil
+}
+
+func remove(ctx context.Context, dir string) error {
 	mounts, err := mountsBelow(dir)
 	if err != nil {
 		return err
@@ -98,10 +122,7 @@ func (v *Volumes) Remove(ctx context.Context, uid string) error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the volumes of pod %s: %w", uid, err)
-	}
-	return nil
+	return os.RemoveAll(dir)
 }
 
 // unmount takes a mount away. One that is still in use is hidden at once, and gone with its last user.
@@ -118,24 +139,18 @@ func unmount(path string) error {
 
 // Pods lists the UIDs of pods that have volumes on the machine, in order.
 func (v *Volumes) Pods(context.Context) ([]string, error) {
-	entries, err := os.ReadDir(v.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("volumes: %w", err)
+	var uids []string
+	for _, dir := range []string{v.memory, v.dir} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("volumes: %w", err)
+		}
+		for _, e := range entries {
+			uids = append(uids, e.Name())
+		}
 	}
-	uids := make([]string, len(entries))
-	for i, e := range entries {
-		uids[i] = e.Name()
-	}
-	return uids, nil
-}
-
-func (v *Volumes) podDir(uid string) (string, error) {
-	if !isName(uid) {
-		return "", fmt.Errorf("volumes: the UID %q cannot be the name of a directory", uid)
-	}
-	return filepath.Join(v.dir, uid), nil
+	slices.Sort(uids)
+	return slices.Compact(uids), nil
 }
 
 // isName says whether a string names a file in its directory, and nothing elsewhere.

@@ -20,7 +20,7 @@ import (
 func open(t testing.TB) (*volume.Volumes, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "volumes")
-	v, err := volume.Open(dir)
+	v, err := volume.Open(dir, filepath.Join(dir, "..", "memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestConfigMap(t *testing.T) {
 		"all":  {"colour": "-rw-r--r-- red\n", "app.conf": "-rw-r--r-- port=80\n", "logo": "-rw-r--r-- \x00\x01\xff"},
 		"some": {"deep/er/colour.txt": "-r--r----- red\n", "logo.png": "-rwxr-xr-x \x00\x01\xff"},
 	} {
-		if paths[name] != filepath.Join(dir, "u1", name) {
+		if paths[name] != filepath.Join(filepath.Dir(dir), "memory", "u1", name) {
 			t.Errorf("volume %s is at %s", name, paths[name])
 		}
 		if got := files(t, paths[name]); !same(got, want) {
@@ -174,7 +174,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("volumes were removed for the UID %q", uid)
 		}
 	}
-	if _, err := volume.Open("relative"); err == nil {
+	if _, err := volume.Open("relative", "/memory"); err == nil {
 		t.Error("a relative directory was taken")
 	}
 	if _, err := os.Stat(dir); err != nil {
@@ -256,7 +256,7 @@ func TestMemory(t *testing.T) {
 	if mode, err := os.Stat(paths["fast"]); err != nil || mode.Mode().Perm() != 0o777 {
 		t.Errorf("%v, %v", mode.Mode(), err)
 	}
-	again, err := volume.Open(dir)
+	again, err := volume.Open(dir, filepath.Join(dir, "..", "memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +322,7 @@ func TestNothingEscapes(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		v, err := volume.Open(filepath.Join(dir, "volumes"))
+		v, err := volume.Open(filepath.Join(dir, "volumes"), filepath.Join(dir, "memory"))
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -337,8 +337,8 @@ func TestNothingEscapes(t *testing.T) {
 		}
 		_, err = v.Prepare(t.Context(), "u1", template(config("v", source)), map[string]api.ConfigData{"settings": data})
 		for path := range files(rt, dir) {
-			inside := strings.HasPrefix(path, "volumes/u1/v/")
-			if !inside && !strings.HasPrefix(path, "volumes/u1/v.new/") {
+			inside := strings.HasPrefix(path, "memory/u1/v/")
+			if !inside && !strings.HasPrefix(path, "memory/u1/v.new/") {
 				rt.Fatalf("a file was made at %s", path)
 			}
 			if inside && err != nil {
