@@ -28,6 +28,7 @@ var rules = []rule{
 	{path: "api", never: []string{"cuelang.org/", "github.com/nats-io/"}},
 	{path: "sync", headway: []string{"api", "sync"}, never: []string{"cuelang.org/", "github.com/nats-io/"}},
 	{path: "schema", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/http", "os/exec", "github.com/go-git/"}},
+	{path: "rewrite", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/http", "os/exec", "github.com/go-git/"}},
 	{path: "planner", headway: []string{"api"}, never: effects},
 	{path: "scheduler", headway: []string{"api"}, never: effects},
 	{path: "bus", headway: []string{"api", "bus"}},
