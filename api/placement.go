@@ -100,4 +100,6 @@ type Assignment struct {
 	Sequence uint64      `json:"sequence"` // grows with every change within a term
 	Commit   string      `json:"commit"`   // the revision that was in force
 	Pods     []Placement `json:"pods"`     // ordered by pod ref
+	// Jobs are records that the node keeps for the controller, and reports as they are.
+	Jobs []JobRecord `json:"jobs,omitempty"` // ordered by job and template
 }

@@ -15,8 +15,10 @@ type Report struct {
 	// Objects is the blob with the objects in force: a JSON array of Object.
 	Objects   Digest           `json:"objects,omitempty"`
 	Workloads []WorkloadStatus `json:"workloads"` // ordered by ref
-	Pending   []PendingPod     `json:"pending,omitempty"`
-	Nodes     []NodeCondition  `json:"nodes"` // ordered by name
+	// Jobs are what is known of the runs of Jobs, those of CronJobs among them.
+	Jobs    []JobRecord     `json:"jobs,omitempty"` // ordered by job and template
+	Pending []PendingPod    `json:"pending,omitempty"`
+	Nodes   []NodeCondition `json:"nodes"` // ordered by name
 }
 
 // A Problem is a diagnostic for a person: where, what, and what to do.
@@ -52,6 +54,10 @@ type WorkloadStatus struct {
 	Updated   int    `json:"updated"` // pods of the wanted template
 	Ready     int    `json:"ready"`
 	Available int    `json:"available"` // ready for minReadySeconds
+	// Active, Succeeded and Failed count the runs of a Job; Desired is how many are to succeed.
+	Active    int `json:"active,omitempty"`
+	Succeeded int `json:"succeeded,omitempty"`
+	Failed    int `json:"failed,omitempty"`
 	// Outdated counts pods of other templates that have not been told to stop.
 	Outdated int `json:"outdated,omitempty"`
 	// Stable is the template of the newest rollout that was completed: the last one known to be good. Empty is none.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"headway.dev/headway/api"
@@ -64,7 +65,12 @@ type pass struct {
 	nodes    []*Node         // ordered by name
 	draining map[string]bool // the nodes that are
 	stopped  map[*Pod]bool   // by this plan
-	plan     Plan
+	zones    zones
+	// records are what is known of Jobs, kept what the plan keeps of them; runRefs are the known runs of CronJobs.
+	records, kept map[recordKey]api.JobRecord
+	recordsOf     map[api.Ref][]*api.JobRecord
+	runRefs       map[api.Ref][]api.Ref
+	plan          Plan
 }
 
 func newPass(in Input, want *wanted) *pass {
@@ -76,6 +82,11 @@ func newPass(in Input, want *wanted) *pass {
 		previous: make(map[api.Ref]*api.WorkloadStatus, len(in.Rollouts)),
 		draining: map[string]bool{},
 		stopped:  map[*Pod]bool{},
+
+		records:   map[recordKey]api.JobRecord{},
+		kept:      map[recordKey]api.JobRecord{},
+		recordsOf: map[api.Ref][]*api.JobRecord{},
+		runRefs:   map[api.Ref][]api.Ref{},
 		plan: Plan{
 			Actions:   []Action{},
 			Routes:    []api.Route{},
@@ -102,6 +113,7 @@ func newPass(in Input, want *wanted) *pass {
 	for i := range in.Rollouts {
 		p.previous[in.Rollouts[i].Ref] = &in.Rollouts[i]
 	}
+	p.mergeRecords()
 	return p
 }
 
@@ -123,6 +135,10 @@ func (p *pass) workload(w workload) {
 		p.statefulSet(w, v)
 	case *appsv1.DaemonSet:
 		p.daemonSet(w, v)
+	case *batchv1.Job:
+		p.job(w, v)
+	case *batchv1.CronJob:
+		p.cronJob(w, v)
 	case *corev1.Pod:
 		p.barePod(w, v)
 	}
@@ -153,8 +169,16 @@ func (p *pass) add(a Action, template Template) {
 	maps.Copy(p.plan.Blobs, template.Blobs)
 }
 
-// wakeAt asks for another plan at t, unless t is past.
+// wakeAt asks for another plan at t, unless t is past: a rollout goes on then.
 func (p *pass) wakeAt(t time.Time) {
+	p.wakeLater(t)
+	if t.After(p.in.Now) && (p.plan.settles.IsZero() || t.Before(p.plan.settles)) {
+		p.plan.settles = t
+	}
+}
+
+// wakeLater asks for another plan at t, unless t is past: for what comes again and again, and is part of no rollout.
+func (p *pass) wakeLater(t time.Time) {
 	if t.After(p.in.Now) && (p.plan.Wake.IsZero() || t.Before(p.plan.Wake)) {
 		p.plan.Wake = t
 	}
@@ -165,6 +189,8 @@ func (p *pass) problem(ref api.Ref, source api.Position, field, message string) 
 }
 
 func (p *pass) finish() Plan {
+	p.finishRecords()
+	slices.SortStableFunc(p.plan.Workloads, func(a, b api.WorkloadStatus) int { return a.Ref.Compare(b.Ref) })
 	slices.SortStableFunc(p.plan.Actions, func(a, b Action) int {
 		return cmp.Or(
 			-cmp.Compare(a.Kind, b.Kind), // stop before create

@@ -37,7 +37,10 @@ type Input struct {
 	ServiceCIDR string
 	// Rollouts are what the last plan said of each workload, as the report keeps it: when its rollout began and last moved.
 	Rollouts []api.WorkloadStatus
-	Now      time.Time
+	// Jobs are the records of what Jobs ran: those of the last plan, and those that nodes report. They are joined; a record
+	// is to be given only once it is stored where it outlives the controller, since ended pods are cleared away by it.
+	Jobs []api.JobRecord
+	Now  time.Time
 }
 
 // A Pod is an observed pod: placed, or still without a node.
@@ -78,12 +81,16 @@ type Plan struct {
 	Actions   []Action             `json:"actions"` // stops first, then creations; ordered by class, owner and slot
 	Routes    []api.Route          `json:"routes"`  // ordered by service
 	Workloads []api.WorkloadStatus `json:"workloads"`
+	// Jobs are the records to keep in place of those that came in; ordered by job and template.
+	Jobs []api.JobRecord `json:"jobs,omitempty"`
 	// Problems are objects that cannot be carried out as declared.
 	Problems []api.Problem `json:"problems,omitempty"`
 	// Blobs is the content that the actions name by digest.
 	Blobs map[api.Digest][]byte `json:"-"`
 	// Wake is when the same input would next plan something else only because time went by; zero is never.
 	Wake time.Time `json:"wake,omitzero"`
+	// settles is when a rollout goes on that now waits; Wake also has what never ends, such as the times of CronJobs.
+	settles time.Time
 }
 
 // ActionKind is what an action does.

@@ -8,7 +8,7 @@ func (p *pass) prune() {
 		return
 	}
 	for _, pod := range p.pods {
-		if !p.want.owners[pod.Owner] {
+		if !p.want.owns(pod.Owner) {
 			p.stop(pod, ClassPruned, fmt.Sprintf("pruned: %s is gone from Git", pod.Owner))
 		}
 	}

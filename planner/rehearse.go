@@ -36,8 +36,8 @@ func (r Rehearsal) Actions() []Action {
 	return all
 }
 
-// Rehearse runs Compute to its end against an ideal fleet: a pod that is created becomes ready at once, one that is stopped
-// is gone at once, and time passes only where a rule asks for it. Pods that were observed unready recover as well; lost
+// Rehearse runs Compute to its end against an ideal fleet: a pod that is created becomes ready at once, or
+// succeeds where it is a Job's, one that is stopped is gone at once, and time passes only where a rule asks for it. Pods that were observed unready recover as well; lost
 // nodes stay lost. It fails when there is no end, which would be a fault of the planner.
 func Rehearse(in Input) (Rehearsal, error) {
 	want := newWanted(in.Desired)
@@ -60,11 +60,11 @@ func Rehearse(in Input) (Rehearsal, error) {
 			in.Pods = slices.DeleteFunc(in.Pods, func(pod Pod) bool { return isStopping(&pod) })
 			continue
 		}
-		if plan.Wake.IsZero() {
+		if plan.settles.IsZero() {
 			r.Final, r.Last = in, plan
 			return r, nil
 		}
-		in.Now = plan.Wake
+		in.Now = plan.settles
 	}
 	return r, fmt.Errorf("rehearsal of commit %s: after %d steps there is still something to do, such as %s; this is a fault of the planner",
 		in.Revision.Short(), bound, lastAction(r.Steps))
@@ -103,7 +103,7 @@ func Apply(in Input, plan Plan) Input {
 		return cmp.Or(a.Pod.Compare(b.Pod), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Node, b.Node))
 	})
 	in.Pods, in.Templates = pods, templates
-	in.Routes, in.Rollouts = plan.Routes, plan.Workloads
+	in.Routes, in.Rollouts, in.Jobs = plan.Routes, plan.Workloads, plan.Jobs
 	return in
 }
 
@@ -115,6 +115,9 @@ func settle(in Input) bool {
 		pod := &in.Pods[i]
 		switch {
 		case isStopping(pod):
+			changed = true
+		case isLive(pod) && pod.Owner.Kind == "Job":
+			pod.Phase, pod.Finished = api.PodSucceeded, in.Now
 			changed = true
 		case isLive(pod) && !pod.Ready:
 			pod.Phase, pod.Ready, pod.ReadySince, pod.Reason = api.PodRunning, true, in.Now, ""

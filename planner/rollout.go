@@ -228,8 +228,8 @@ func (r *rollout) heldTemplate() (Template, bool) {
 }
 
 // restore gives a template of which pods run or ran, as far as its content is at hand.
-func (r *rollout) restore(digest api.Digest) (Template, bool) {
-	content := r.in.Templates[digest]
+func (p *pass) restore(digest api.Digest) (Template, bool) {
+	content := p.in.Templates[digest]
 	if content == nil {
 		return Template{}, false
 	}

@@ -21,7 +21,7 @@ import (
 //	apply                        carries it out, and prints the pods
 //	settle                       plans and carries out until nothing is left to do at this time, all pods getting ready
 //	advance D                    lets time pass
-//	pods, routes                 print what there is
+//	pods, routes, records        print what there is
 //	forget                       the control plane loses all that Git and the nodes do not know
 //	rehearse                     prints all that would be done, on an ideal fleet
 //
@@ -61,12 +61,14 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		by, err := time.ParseDuration(d.CmdArgs[0].Key)
 		w.Now = w.Now.Add(by)
 		return w.Now.Sub(epoch).String() + "\n", err
+	case "records":
+		return w.printRecords(), nil
 	case "pods":
 		return w.printPods(), nil
 	case "routes":
 		return printRoutes(Compute(w.Input)), nil
 	case "forget":
-		w.Routes, w.Rollouts, w.Templates = nil, nil, nil
+		w.Routes, w.Rollouts, w.Templates, w.Jobs = nil, nil, nil, nil
 		return "", nil
 	case "rehearse":
 		return w.rehearse()
@@ -140,7 +142,14 @@ func (w *world) observe(words []string) error {
 			pod.Phase = api.PodFailed
 		case "succeeded":
 			w.unready(pod, "")
-			pod.Phase = api.PodSucceeded
+			pod.Phase, pod.Finished = api.PodSucceeded, w.Now
+		case "failed", "exit3":
+			w.unready(pod, "Error")
+			pod.Phase, pod.Finished = api.PodFailed, w.Now
+			pod.Containers = []api.ContainerStatus{{Name: "main", State: "terminated", ExitCode: 1}}
+			if words[0] == "exit3" {
+				pod.Containers[0].ExitCode = 3
+			}
 		case "gone":
 			uid := pod.UID
 			w.Pods = slices.DeleteFunc(w.Pods, func(p Pod) bool { return p.UID == uid })
@@ -249,6 +258,14 @@ func (w *world) printPods() string {
 		return "no pods\n"
 	}
 	return strings.Join(lines, "")
+}
+
+func (w *world) printRecords() string {
+	var b strings.Builder
+	for _, r := range w.Jobs {
+		fmt.Fprintf(&b, "%s %s: succeeded %v, failed %v, ignored %v %s\n", r.Job, r.Template.Short(), r.Succeeded, r.Failed, r.Ignored, r.Outcome)
+	}
+	return w.readable(b.String())
 }
 
 func printRoutes(plan Plan) string {

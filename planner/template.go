@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -93,6 +94,11 @@ func podsOf(value runtime.Object) (*metav1.ObjectMeta, *corev1.PodSpec, bool) {
 		return &v.Spec.Template.ObjectMeta, statefulSpec(v), true
 	case *appsv1.DaemonSet:
 		return &v.Spec.Template.ObjectMeta, daemonSpec(v), true
+	case *batchv1.Job:
+		return &v.Spec.Template.ObjectMeta, jobSpec(&v.Spec), true
+	case *batchv1.CronJob:
+		job := &v.Spec.JobTemplate.Spec
+		return &job.Template.ObjectMeta, jobSpec(job), true
 	case *corev1.Pod:
 		return &v.ObjectMeta, &v.Spec, true
 	default:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -86,6 +87,10 @@ func parseObject(line string) (api.Object, error) {
 		kind, value = "StatefulSet", newStatefulSet(meta, f)
 	case "daemonset":
 		kind, value = "DaemonSet", newDaemonSet(meta, f)
+	case "job":
+		kind, value = "Job", &batchv1.Job{ObjectMeta: meta, Spec: newJobSpec(meta, f)}
+	case "cronjob":
+		kind, value = "CronJob", newCronJob(meta, f)
 	case "pod":
 		kind = "Pod"
 		pod := &corev1.Pod{ObjectMeta: meta, Spec: podSpec(name, f)}
@@ -175,6 +180,79 @@ func newDaemonSet(meta metav1.ObjectMeta, f fields) *appsv1.DaemonSet {
 		s.Spec.Template.Spec.NodeSelector = map[string]string{"zone": zone}
 	}
 	return s
+}
+
+func newJobSpec(meta metav1.ObjectMeta, f fields) batchv1.JobSpec {
+	s := batchv1.JobSpec{
+		Parallelism: f.number("parallelism"), Completions: f.number("completions"), BackoffLimit: f.number("backoff"),
+		BackoffLimitPerIndex: f.number("backoffPerIndex"), TTLSecondsAfterFinished: f.number("ttl"),
+		MaxFailedIndexes: f.number("maxFailedIndexes"),
+	}
+	if n := f.number("deadline"); n != nil {
+		seconds := int64(*n)
+		s.ActiveDeadlineSeconds = &seconds
+	}
+	if _, ok := f.take("indexed"); ok {
+		mode := batchv1.IndexedCompletion
+		s.CompletionMode = &mode
+	} else if s.Completions == nil {
+		one := int32(1)
+		s.Completions = &one
+	}
+	if _, ok := f.take("queue"); ok {
+		s.Completions = nil
+	}
+	if _, ok := f.take("suspended"); ok {
+		suspend := true
+		s.Suspend = &suspend
+	}
+	if policy, ok := f.take("replace"); ok {
+		p := batchv1.PodReplacementPolicy(policy)
+		s.PodReplacementPolicy = &p
+	}
+	if indexes, ok := f.take("successOf"); ok {
+		s.SuccessPolicy = &batchv1.SuccessPolicy{Rules: []batchv1.SuccessPolicyRule{{SucceededIndexes: &indexes}}}
+	}
+	if code := f.number("failOn"); code != nil {
+		s.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{
+			{
+				Action:          batchv1.PodFailurePolicyActionIgnore,
+				OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
+			},
+			{
+				Action: batchv1.PodFailurePolicyActionFailJob,
+				OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
+					Operator: batchv1.PodFailurePolicyOnExitCodesOpIn, Values: []int32{*code},
+				},
+			},
+		}}
+	}
+	s.Template.Spec = podSpec(meta.Name, f)
+	s.Template.Spec.RestartPolicy = corev1.RestartPolicyNever
+	return s
+}
+
+func newCronJob(meta metav1.ObjectMeta, f fields) *batchv1.CronJob {
+	c := &batchv1.CronJob{ObjectMeta: meta}
+	schedule, _ := f.take("schedule")
+	c.Spec.Schedule = strings.ReplaceAll(schedule, "_", " ")
+	if zone, ok := f.take("zone"); ok {
+		c.Spec.TimeZone = &zone
+	}
+	if policy, ok := f.take("concurrency"); ok {
+		c.Spec.ConcurrencyPolicy = batchv1.ConcurrencyPolicy(policy)
+	}
+	if n := f.number("startWithin"); n != nil {
+		seconds := int64(*n)
+		c.Spec.StartingDeadlineSeconds = &seconds
+	}
+	if _, ok := f.take("paused"); ok {
+		suspend := true
+		c.Spec.Suspend = &suspend
+	}
+	c.Spec.SuccessfulJobsHistoryLimit, c.Spec.FailedJobsHistoryLimit = f.number("keep"), f.number("keepFailed")
+	c.Spec.JobTemplate.Spec = newJobSpec(meta, f)
+	return c
 }
 
 func podSpec(name string, f fields) corev1.PodSpec {
