@@ -31,6 +31,7 @@ var rules = []rule{
 	{path: "rewrite", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/http", "os/exec", "github.com/go-git/"}},
 	{path: "planner", headway: []string{"api"}, never: effects},
 	{path: "scheduler", headway: []string{"api"}, never: effects},
+	{path: "seal", headway: []string{"api"}, never: []string{"github.com/nats-io/", "cuelang.org/"}},
 	{path: "bus", headway: []string{"api", "bus"}},
 	{path: "controller", headway: []string{"api", "sync", "schema", "planner", "scheduler"}, never: []string{"github.com/containerd/", "github.com/coreos/"}},
 	{path: "node", headway: []string{"api"}, never: []string{"github.com/containerd/", "github.com/vishvananda/", "github.com/coreos/", "github.com/nats-io/", "net/http"}},
