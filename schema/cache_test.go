@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -58,6 +59,7 @@ func TestCachedEqualsCold(t *testing.T) {
 			t.Fatal(err)
 		}
 		tree := fstest.MapFS{}
+		hashes := rapid.Bool().Draw(t, "hashes")
 		for range rapid.IntRange(1, 6).Draw(t, "commits") {
 			for range rapid.IntRange(1, 3).Draw(t, "edits") {
 				name := rapid.SampledFrom(slices.Sorted(maps.Keys(contents))).Draw(t, "file")
@@ -75,7 +77,11 @@ func TestCachedEqualsCold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := warm.Compile(context.Background(), tree)
+			var fsys fs.FS = tree
+			if hashes {
+				fsys = gitLike{tree}
+			}
+			got, err := warm.Compile(context.Background(), fsys)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,6 +90,64 @@ func TestCachedEqualsCold(t *testing.T) {
 			}
 		}
 	})
+}
+
+// gitLike is a tree that knows the keys of its files and directories, as Git does.
+type gitLike struct{ fstest.MapFS }
+
+func (g gitLike) Hash(name string) (string, bool) {
+	if f, ok := g.MapFS[name]; ok {
+		return string(f.Data), true
+	}
+	hash := ""
+	for _, file := range slices.Sorted(maps.Keys(g.MapFS)) {
+		if name == "." || strings.HasPrefix(file, name+"/") {
+			hash += fmt.Sprintf("%s=%s;", file, g.MapFS[file].Data)
+		}
+	}
+	return hash, hash != ""
+}
+
+// listedOnly is a gitLike that counts the directories read.
+type listedOnly struct {
+	gitLike
+	read *[]string
+}
+
+func (l listedOnly) ReadDir(name string) ([]fs.DirEntry, error) {
+	*l.read = append(*l.read, name)
+	return l.MapFS.ReadDir(name)
+}
+
+func TestUnchangedDirectoriesAreNotListed(t *testing.T) {
+	file := func(name string) *fstest.MapFile {
+		return &fstest.MapFile{Data: fmt.Appendf(nil, "{apiVersion: v1, kind: Namespace, metadata: {name: %s}}", name)}
+	}
+	tree := fstest.MapFS{"a/a.yaml": file("a"), "a/x/w/w.yaml": file("w"), "b/b.yaml": file("b"), "b/z/z.yaml": file("z")}
+	c := newCompiler(t, nil)
+	for _, step := range []struct {
+		change string // the file that gets another content; empty is none
+		want   []string
+	}{
+		{"", []string{".", "a", "a/x", "a/x/w", "b", "b/z"}},
+		{"", nil},
+		{"", nil},
+		{"", nil},
+		{"", nil}, // long after the first listing, parts of it are still known
+		{"b/b.yaml", []string{".", "b"}},
+	} {
+		if step.change != "" {
+			tree[step.change] = file("changed")
+		}
+		var read []string
+		r, err := c.Compile(t.Context(), listedOnly{gitLike{tree}, &read})
+		if err != nil || len(r.Objects) != 4 {
+			t.Fatalf("%v, %s", err, printResult(r))
+		}
+		if !slices.Equal(read, step.want) {
+			t.Errorf("after a change of %q, %v is read, want %v", step.change, read, step.want)
+		}
+	}
 }
 
 func TestConcurrentCompiles(t *testing.T) {

@@ -100,34 +100,35 @@ func newCompiler(options Options) *Compiler {
 // A tree that has a method Hash(path string) (string, bool), giving a key of a file's content, lets Compile leave
 // unchanged files unread.
 func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (*Result, error) {
-	l, err := listFiles(ctx, fsys)
+	generation := c.cache.begin()
+	l, err := listFiles(ctx, fsys, &c.cache, generation)
 	if err != nil {
 		return nil, err
 	}
 	kustomized := c.kustomizations(l)
-	generation := c.cache.begin()
 	var (
-		mu    sync.Mutex
-		parts = make([]*fileResult, 0, len(l.data)+len(l.cue)+1)
+		mu     sync.Mutex
+		data   = make([]*fileResult, len(l.data))
+		others = []*fileResult{{problems: l.problems}}
 	)
 	add := func(r *fileResult) {
 		mu.Lock()
 		defer mu.Unlock()
-		parts = append(parts, r)
+		others = append(others, r)
 	}
-	add(&fileResult{problems: l.problems})
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	group.Go(func() error { return c.compileCUE(ctx, l, generation, add) })
 	group.Go(func() error { return c.compileKustomizations(ctx, l, kustomized, generation, add) })
-	for batch := range slices.Chunk(l.data, 64) {
+	const batch = 64
+	for from := 0; from < len(data); from += batch {
 		group.Go(func() error {
-			for _, path := range batch {
+			for i := from; i < min(from+batch, len(data)); i++ {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				add(c.dataFile(l, path, generation))
+				data[i] = c.dataFile(l, l.data[i], generation)
 			}
 			return nil
 		})
@@ -136,16 +137,21 @@ func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (*Result, error) {
 		return nil, err
 	}
 	c.cache.end(generation)
-	return link(parts), nil
+	return link(slices.Concat(data, others)), nil
 }
 
 // dataFile gives what a YAML or JSON file holds, from the cache if its content was met before.
 func (c *Compiler) dataFile(l *listing, path string, generation uint64) *fileResult {
-	key, data, err := l.key(path)
-	if err != nil {
+	listed := l.file(path)
+	var key string
+	var data []byte
+	var err error
+	if listed != nil {
+		key = listed.key
+	} else if key, data, err = l.key(path); err != nil {
 		return fileProblem(path, "cannot be read: %v", err)
 	}
-	if r, ok := c.cache.file(path, key, generation); ok {
+	if r, ok := c.cache.file(listed, path, key, generation); ok {
 		return r
 	}
 	if data == nil {
@@ -154,7 +160,7 @@ func (c *Compiler) dataFile(l *listing, path string, generation uint64) *fileRes
 		}
 	}
 	r := c.guard(path, func() *fileResult { return c.compileData(path, data) })
-	c.cache.keepFile(path, key, generation, r)
+	c.cache.keepFile(listed, path, key, generation, r)
 	return r
 }
 
