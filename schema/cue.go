@@ -4,10 +4,13 @@ import (
 	"context"
 	"maps"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"cuelang.org/go/cue/build"
+	"golang.org/x/sync/errgroup"
 )
 
 // A packageResult is what a CUE directory holds, with all that it was made from.
@@ -31,21 +34,22 @@ func (c *Compiler) compileCUE(ctx context.Context, l *listing, generation uint64
 	sources := newCUESources(l)
 	for _, m := range cueModules(l) {
 		results := map[string]*packageResult{}
-		job := &Job{Language: CUE, Root: m.root, Files: l.cue, Modules: l.modules, Tags: c.options.Tags}
+		var changed []string
 		for _, dir := range m.dirs {
 			if r, ok := c.cache.dir(dir, sources, generation); ok {
 				results[dir] = r
 				continue
 			}
-			job.Dirs = append(job.Dirs, dir)
+			changed = append(changed, dir)
 		}
-		if len(job.Dirs) > 0 {
-			if err := c.evaluator.Evaluate(ctx, l.fsys, job, func(dir string, e *Evaluation) {
-				results[dir] = c.takePackage(dir, e, sources)
-				c.cache.keepDir(dir, generation, results[dir])
-			}); err != nil {
-				return err
-			}
+		var mu sync.Mutex
+		if err := c.evaluateParts(ctx, l, m.root, changed, func(dir string, e *Evaluation) {
+			mu.Lock()
+			defer mu.Unlock()
+			results[dir] = c.takePackage(dir, e, sources)
+			c.cache.keepDir(dir, generation, results[dir])
+		}); err != nil {
+			return err
 		}
 		for dir, r := range results {
 			add(&r.fileResult)
@@ -57,6 +61,22 @@ func (c *Compiler) compileCUE(ctx context.Context, l *listing, generation uint64
 		}
 	}
 	return nil
+}
+
+// smallestPart is how many directories make it worth to read what they share once more, for another processor.
+const smallestPart = 8
+
+// evaluateParts evaluates directories of a module, as many parts of them at a time as there are processors.
+func (c *Compiler) evaluateParts(ctx context.Context, l *listing, root string, dirs []string, done func(string, *Evaluation)) error {
+	processors := runtime.GOMAXPROCS(0)
+	group, ctx := errgroup.WithContext(ctx)
+	for part := range slices.Chunk(dirs, max(smallestPart, (len(dirs)+processors-1)/processors)) {
+		group.Go(func() error {
+			job := &Job{Language: CUE, Root: root, Dirs: part, Files: l.cue, Modules: l.modules, Tags: c.options.Tags}
+			return c.evaluator.Evaluate(ctx, l.fsys, job, done)
+		})
+	}
+	return group.Wait()
 }
 
 // takePackage makes the result of a directory from its evaluation.
@@ -133,6 +153,7 @@ type cueEvaluation struct {
 	module   *cueModule
 	sources  *cueSources
 	loaded   map[string][]*build.Instance
+	context  *cueContext // nil until there is one
 }
 
 // loadAll loads directories together, so that what they share is read once. If one makes the loader panic, each is

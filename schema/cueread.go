@@ -16,7 +16,7 @@ func (w *cueWalk) value(v cue.Value) *value {
 	if d, ok := v.Default(); ok {
 		v = d
 	}
-	out := &value{pos: w.position(v)}
+	out := &value{pos: w.module.treePosition(v.Pos())}
 	switch v.Kind() {
 	case cue.NullKind:
 		out.kind = nullKind
@@ -51,6 +51,9 @@ func (w *cueWalk) value(v cue.Value) *value {
 		}
 	}
 	w.inherit(out)
+	if out.pos.Line == 0 && (out.kind == structKind || out.kind == listKind) {
+		out.pos = w.conjunctPosition(v) // an empty one, or one that the tree only names
+	}
 	return out
 }
 

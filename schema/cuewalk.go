@@ -26,14 +26,37 @@ func (e *cueEvaluation) instance(dir string, instance *build.Instance, out *file
 	}
 	found := fileResult{}
 	w := &cueWalk{cueEvaluation: e, dir: dir, pkg: instance.PkgName, result: &found, directory: r}
-	v := cuecontext.New().BuildInstance(instance)
+	built := e.takeContext()
+	v := built.context.BuildInstance(instance)
 	w.find(v, nil, 0)
 	if err := v.Err(); err != nil && len(found.problems) == 0 && len(r.open) == 0 {
 		found.problems = e.module.problems(dir, api.Ref{}, nil, err)
 	}
+	e.context = built // unless there was a panic, after which no one knows what it holds
 	out.objects = append(out.objects, found.objects...)
 	out.problems = append(out.problems, found.problems...)
 	out.notes = append(out.notes, found.notes...)
+}
+
+// packagesPerContext is after how many packages a context is left to the garbage collector. A context never forgets, but
+// evaluates what packages share only once: the definitions of Kubernetes take longer than most packages.
+const packagesPerContext = 16
+
+// A cueContext is a context and how many packages it has evaluated.
+type cueContext struct {
+	context *cue.Context
+	used    int
+}
+
+// takeContext gives the context to evaluate one more package in.
+func (e *cueEvaluation) takeContext() *cueContext {
+	c := e.context
+	if c == nil || c.used == packagesPerContext {
+		c = &cueContext{context: cuecontext.New()}
+	}
+	e.context = nil
+	c.used++
+	return c
 }
 
 // A cueWalk looks for objects in the value of one package.
@@ -144,11 +167,16 @@ func (w *cueWalk) source(v cue.Value) api.Position {
 	return api.Position{File: w.dir}
 }
 
-// position is where a value was written in the tree; zero if only imported files say it.
+// position is where a value was written in the tree; zero if only files that come with the program say it.
 func (w *cueWalk) position(v cue.Value) api.Position {
 	if pos := w.module.treePosition(v.Pos()); pos.Line > 0 {
 		return pos
 	}
+	return w.conjunctPosition(v)
+}
+
+// conjunctPosition looks for the position of any part of a value. It is slow.
+func (w *cueWalk) conjunctPosition(v cue.Value) api.Position {
 	if op, parts := v.Expr(); op == cue.AndOp {
 		for _, p := range parts {
 			if pos := w.module.treePosition(p.Pos()); pos.Line > 0 {

@@ -47,7 +47,8 @@ type Evaluation struct {
 // An Evaluator does jobs.
 type Evaluator interface {
 	// Evaluate hands to done what each directory of a job yields. A directory that cannot be evaluated, for whatever
-	// reason, yields an evaluation that says why. The error is of ctx, or that no job can be done at all.
+	// reason, yields an evaluation that says why. The error is of ctx, or that no job can be done at all. Several jobs
+	// may be asked for at once.
 	Evaluate(ctx context.Context, tree fs.FS, job *Job, done func(dir string, e *Evaluation)) error
 }
 
