@@ -26,11 +26,12 @@ func (p *pass) assignAddresses() map[api.Ref]string {
 	p.giveDeclared(given, holders, current)
 
 	pool := newPool(p.in.ServiceCIDR)
-	if !p.in.Prune { // routes that are left alone hold theirs
-		for _, route := range p.in.Routes {
-			if _, taken := holders[route.ClusterIP]; route.ClusterIP != "" && !taken && !p.want.declared[route.Service] {
-				holders[route.ClusterIP] = route.Service
-			}
+	for _, route := range p.in.Routes { // those that are left alone hold theirs
+		if route.ClusterIP == "" || p.want.declared[route.Service] || !p.stays(route.Service) {
+			continue
+		}
+		if _, taken := holders[route.ClusterIP]; !taken {
+			holders[route.ClusterIP] = route.Service
 		}
 	}
 	var without []service

@@ -55,6 +55,15 @@ func (w *wanted) owns(owner api.Ref) bool {
 	return ok && w.owners[cron]
 }
 
+// protects reports whether the pods' owner, or the CronJob that it is a run of, is protected.
+func (w *wanted) protects(owner api.Ref) bool {
+	if len(w.protected) == 0 {
+		return false
+	}
+	cron, _, ok := cronOf(owner)
+	return w.protected[owner] || ok && w.protected[cron]
+}
+
 // A cronJob is a CronJob in one pass.
 type cronJob struct {
 	*pass

@@ -19,6 +19,8 @@ type wanted struct {
 	owners    map[api.Ref]bool
 	services  []service        // ordered by ref
 	declared  map[api.Ref]bool // the services
+	// protected are the workloads that are not to be deleted without an approval.
+	protected map[api.Ref]bool
 }
 
 // A workload is an object that has pods, with the template of these.
@@ -37,13 +39,16 @@ type service struct {
 }
 
 func newWanted(objects []api.Object) *wanted {
-	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}}
+	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}}
 	configs := ConfigsOf(objects)
 	for _, o := range objects {
 		if _, _, ok := podsOf(o.Value); ok {
 			template, err := TemplateOf(o, configs)
 			w.workloads = append(w.workloads, workload{Object: o, template: template, err: err})
 			w.owners[o.Ref] = true
+			if isProtected(o) {
+				w.protected[o.Ref] = true
+			}
 		}
 		if v, ok := o.Value.(*corev1.Service); ok {
 			w.services = append(w.services, service{ref: o.Ref, source: o.Source, spec: &v.Spec})
@@ -62,9 +67,10 @@ type pass struct {
 	pods     []*Pod // ordered by ref and UID
 	owned    map[api.Ref][]*Pod
 	previous map[api.Ref]*api.WorkloadStatus
-	nodes    []*Node         // ordered by name
-	draining map[string]bool // the nodes that are
-	stopped  map[*Pod]bool   // by this plan
+	nodes    []*Node          // ordered by name
+	draining map[string]bool  // the nodes that are
+	stopped  map[*Pod]bool    // by this plan
+	holds    map[api.Ref]bool // what Git does not hold, but is not deleted
 	zones    zones
 	// records are what is known of Jobs, kept what the plan keeps of them; runRefs are the known runs of CronJobs.
 	records, kept map[recordKey]api.JobRecord
@@ -83,6 +89,7 @@ func newPass(in Input, want *wanted) *pass {
 		draining: map[string]bool{},
 		stopped:  map[*Pod]bool{},
 
+		holds:     map[api.Ref]bool{},
 		records:   map[recordKey]api.JobRecord{},
 		kept:      map[recordKey]api.JobRecord{},
 		recordsOf: map[api.Ref][]*api.JobRecord{},
@@ -164,6 +171,7 @@ func (p *pass) create(id api.PodIdentity, template Template, reason string) {
 func (p *pass) add(a Action, template Template) {
 	a.Kind, a.Class = CreatePod, ClassMissing
 	a.Pod.Template, a.Template = template.Digest, template.Pod
+	a.own.protected = p.want.protects(a.Pod.Owner)
 	a.Pod.Commit, a.Commit = p.in.Revision.Commit, p.in.Revision.Commit
 	p.plan.Actions = append(p.plan.Actions, a)
 	maps.Copy(p.plan.Blobs, template.Blobs)

@@ -10,6 +10,7 @@ package planner
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +23,9 @@ type Input struct {
 	Revision api.Revision
 	// Desired are the objects in force, ordered by ref.
 	Desired []api.Object
+	// Deployed are the objects that were in force until now: the Desired and the Kept of the plan before. None is unknown,
+	// and then only what runs tells what there was.
+	Deployed []api.Object
 	// Prune allows deleting what Desired does not hold. It is false while a commit does not wholly evaluate.
 	Prune bool
 	// Pods are all pods assigned or reported, ordered by ref and UID.
@@ -78,11 +82,15 @@ type Node struct {
 
 // A Plan is one step towards the desired state.
 type Plan struct {
+	// Deletions are the objects that Git does not hold any more, whether they go or stay; ordered by ref.
+	Deletions []Deletion           `json:"deletions,omitempty"`
 	Actions   []Action             `json:"actions"` // stops first, then creations; ordered by class, owner and slot
 	Routes    []api.Route          `json:"routes"`  // ordered by service
 	Workloads []api.WorkloadStatus `json:"workloads"`
 	// Jobs are the records to keep in place of those that came in; ordered by job and template.
 	Jobs []api.JobRecord `json:"jobs,omitempty"`
+	// Kept are the objects that Git does not hold and that are in force nonetheless; ordered by ref.
+	Kept []api.Object `json:"-"`
 	// Problems are objects that cannot be carried out as declared.
 	Problems []api.Problem `json:"problems,omitempty"`
 	// Blobs is the content that the actions name by digest.
@@ -147,14 +155,26 @@ func (a Action) Placement() api.Placement {
 
 // Compute plans one step. What it does not get done in one step, because pods have to become ready or to end first, it
 // plans when it is called with what is then observed, or at Wake.
-func Compute(in Input) Plan { return compute(in, newWanted(in.Desired)) }
+func Compute(in Input) Plan {
+	pruning := newPruning(&in)
+	return compute(in, newWanted(inForce(in.Desired, pruning.kept())), pruning)
+}
 
-func compute(in Input, want *wanted) Plan {
+func compute(in Input, want *wanted, pruning *pruning) Plan {
 	p := newPass(in, want)
+	p.takeOver(pruning)
 	for _, w := range want.workloads {
 		p.workload(w)
 	}
 	p.prune()
 	p.routes()
 	return p.finish()
+}
+
+// inForce gives the objects of Git and those that are kept beside them.
+func inForce(desired, kept []api.Object) []api.Object {
+	if len(kept) == 0 {
+		return desired
+	}
+	return append(slices.Clip(desired), kept...)
 }

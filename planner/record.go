@@ -57,7 +57,7 @@ func (p *pass) keepRecord(r api.JobRecord) { p.kept[recordKey{r.Job, r.Template}
 // CronJobs what their file decided, and without leave to prune all.
 func (p *pass) finishRecords() {
 	for key, r := range p.records {
-		if _, ok := p.kept[key]; !ok && (!p.in.Prune || p.want.owners[key.job]) {
+		if _, ok := p.kept[key]; !ok && (p.want.owners[key.job] || p.stays(key.job)) {
 			p.kept[key] = r
 		}
 	}

@@ -40,13 +40,13 @@ func (r Rehearsal) Actions() []Action {
 // succeeds where it is a Job's, one that is stopped is gone at once, and time passes only where a rule asks for it. Pods that were observed unready recover as well; lost
 // nodes stay lost. It fails when there is no end, which would be a fault of the planner.
 func Rehearse(in Input) (Rehearsal, error) {
-	want := newWanted(in.Desired)
+	want := newWanted(inForce(in.Desired, newPruning(&in).kept())) // applying a plan changes nothing of that
 	r := Rehearsal{Steps: []Step{}}
 	began := in.Now
 	// A pod is stopped at most once and created at most once; every wait is for a pod or a workload.
 	bound := 16 + 4*len(in.Pods) + 4*len(want.workloads)
 	for steps := 0; steps <= bound; steps++ {
-		plan := compute(in, want)
+		plan := compute(in, want, newPruning(&in))
 		if steps == 0 {
 			for _, w := range plan.Workloads {
 				bound += 4 * w.Desired
@@ -103,6 +103,7 @@ func Apply(in Input, plan Plan) Input {
 		return cmp.Or(a.Pod.Compare(b.Pod), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Node, b.Node))
 	})
 	in.Pods, in.Templates = pods, templates
+	in.Deployed = inForce(in.Desired, plan.Kept)
 	in.Routes, in.Rollouts, in.Jobs = plan.Routes, plan.Workloads, plan.Jobs
 	return in
 }

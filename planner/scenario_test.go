@@ -15,7 +15,7 @@ import (
 
 // TestScenarios plays the stories in testdata. Their commands are:
 //
-//	git commit=C [prune=false]   objects in force, one a line (see parseObject)
+//	git commit=C [prune=false] [approve=REF+REF]   objects in force, one a line (see parseObject)
 //	observe                      what happens to pods and nodes, one a line (see observe)
 //	plan                         prints the next plan
 //	apply                        carries it out, and prints the pods
@@ -68,7 +68,7 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 	case "routes":
 		return printRoutes(Compute(w.Input)), nil
 	case "forget":
-		w.Routes, w.Rollouts, w.Templates, w.Jobs = nil, nil, nil, nil
+		w.Routes, w.Rollouts, w.Templates, w.Jobs, w.Deployed = nil, nil, nil, nil, nil
 		return "", nil
 	case "rehearse":
 		return w.rehearse()
@@ -91,6 +91,10 @@ func (w *world) git(t *testing.T, d *datadriven.TestData) (string, error) {
 	}
 	before := w.Desired
 	w.commit(commit, objects)
+	var approve string
+	if d.MaybeScanArgs(t, "approve", &approve); approve != "" {
+		w.Revision.Message = "Clear away\n\n" + ApproveTrailer + ": " + strings.ReplaceAll(approve, "+", ", ") + "\n"
+	}
 	changes, err := Diff(before, w.Desired)
 	if err != nil {
 		return "", err
@@ -214,6 +218,12 @@ func (w *world) printAction(a Action) string {
 
 func (w *world) printPlan(plan Plan) string {
 	var b strings.Builder
+	for _, d := range plan.Deletions {
+		fmt.Fprintf(&b, "  delete %s with %d pods\n", d.Ref, d.Pods)
+		if d.Held != "" {
+			fmt.Fprintf(&b, "    not: %s\n", d.Held)
+		}
+	}
 	for _, a := range plan.Actions {
 		b.WriteString(w.printAction(a))
 	}

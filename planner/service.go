@@ -25,9 +25,7 @@ func (p *pass) routes() {
 		}
 		p.plan.Routes = append(p.plan.Routes, p.route(s, address, index))
 	}
-	if !p.in.Prune {
-		p.keepRoutes()
-	}
+	p.keepRoutes()
 	slices.SortStableFunc(p.plan.Routes, func(a, b api.Route) int { return a.Service.Compare(b.Service) })
 }
 
@@ -84,12 +82,12 @@ func protocol(p corev1.Protocol) corev1.Protocol {
 	return p
 }
 
-// keepRoutes leaves the routes of services that are no longer declared as they are, without leave to prune; only pods
+// keepRoutes leaves the routes of services that are no longer declared as they are, without leave to delete them; only pods
 // that are gone or go are taken out, because nothing answers there.
 func (p *pass) keepRoutes() {
 	var serving map[string]bool
 	for _, route := range p.in.Routes {
-		if p.want.declared[route.Service] {
+		if p.want.declared[route.Service] || !p.stays(route.Service) {
 			continue
 		}
 		if serving == nil {

@@ -72,6 +72,11 @@ func parseObject(line string) (api.Object, error) {
 	}
 	name, f := words[1], parseFields(words[2:])
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
+	for key, annotation := range map[string]string{"protect": ProtectAnnotation} {
+		if value, ok := f.take(key); ok {
+			meta.Annotations = map[string]string{annotation: value}
+		}
+	}
 	var kind string
 	var value runtime.Object
 	switch words[0] {
@@ -103,6 +108,15 @@ func parseObject(line string) (api.Object, error) {
 		kind = "ConfigMap"
 		value = &corev1.ConfigMap{ObjectMeta: meta, Data: f}
 		f = nil
+	case "claim":
+		kind, value = "PersistentVolumeClaim", &corev1.PersistentVolumeClaim{ObjectMeta: meta}
+	case "namespace":
+		return api.Object{
+			Ref: api.Ref{Kind: "Namespace", Name: name}, Source: api.Position{File: name + ".yaml", Line: 1},
+			Value: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		}, nil
+	case "cluster":
+		kind, value = "Cluster", &api.Cluster{ObjectMeta: meta, Spec: api.ClusterSpec{Deletion: &api.DeletionBudget{MaxObjects: f.number("deletions")}}}
 	case "service":
 		kind, value = "Service", newService(meta, f)
 	default:
