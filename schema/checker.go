@@ -23,21 +23,32 @@ type checker struct {
 	// unsound reports that the JSON is not what the author meant: something is missing or malformed, rather than
 	// merely refused.
 	unsound bool
+	// refusing counts the refused things around the current place. What is refused is told once, as a whole: within it,
+	// only what is wrong is.
+	refusing int
 }
 
 // A note is a use of a field that has no effect, or of a kind that is not headway's. Notes of one key are told once.
 type note struct {
 	key     string
 	problem api.Problem
+	foreign bool // of a kind that is not headway's
 }
 
 func (c *checker) problem(pos api.Position, format string, args ...any) {
 	c.unsound = true
-	c.refuse(pos, format, args...)
+	c.report(pos, fmt.Sprintf(format, args...))
 }
 
+// refuse reports what exists in Kubernetes, but not here.
 func (c *checker) refuse(pos api.Position, format string, args ...any) {
-	c.problems = append(c.problems, api.Problem{Source: pos, Ref: c.ref, Field: fieldPath(c.path), Message: fmt.Sprintf(format, args...)})
+	if c.refusing == 0 {
+		c.report(pos, fmt.Sprintf(format, args...))
+	}
+}
+
+func (c *checker) report(pos api.Position, message string) {
+	c.problems = append(c.problems, api.Problem{Source: pos, Ref: c.ref, Field: fieldPath(c.path), Message: message})
 }
 
 // in runs f with the path extended by a step.
@@ -59,12 +70,27 @@ func (c *checker) check(f *fieldRule, typ *constraint, v *value) {
 		case listKind:
 			c.list(f, a, v)
 		default:
+			c.blocked(f, typ, v)
 			c.scalar(v)
 		}
 		return
 	}
 	c.mismatch(f, typ, v)
 	c.out = append(c.out, "null"...)
+}
+
+// blocked refuses a value that the field may have in Kubernetes only.
+func (c *checker) blocked(f *fieldRule, typ *constraint, v *value) {
+	for _, b := range f.values {
+		if b.value != v.text || v.kind != stringKind {
+			continue
+		}
+		instead := ""
+		if len(typ.literals(f.values)) > 0 {
+			instead = "; what is supported is " + typ.expects(f.values)
+		}
+		c.refuse(v.pos, "%s is refused: %s%s", show(v), b.reason, instead)
+	}
 }
 
 func (c *checker) scalar(v *value) {
@@ -94,19 +120,17 @@ const noTemplates = "headway renders no templates; commit what they render to"
 
 // mismatch explains a value that no arm takes.
 func (c *checker) mismatch(f *fieldRule, typ *constraint, v *value) {
+	want := typ.kinds()
+	if f.secret {
+		c.mismatchedSecret(typ, v)
+		return
+	}
 	if v.kind == stringKind {
 		if p := blank.FindString(v.text); p != "" {
 			c.problem(v.pos, "%s holds the placeholder %s: %s", show(v), p, noTemplates)
 			return
 		}
-		for _, b := range f.values {
-			if b.value == v.text {
-				c.problem(v.pos, "%s is refused: %s; what is supported is %s", show(v), b.reason, typ.expectation())
-				return
-			}
-		}
 	}
-	want := typ.kinds()
 	if want&v.kind == 0 {
 		message := fmt.Sprintf("%s is %s, but must be %s", show(v), v.kind, typ.wanted())
 		if want&stringKind != 0 && v.kind&(boolKind|intKind|floatKind) != 0 {
@@ -121,7 +145,25 @@ func (c *checker) mismatch(f *fieldRule, typ *constraint, v *value) {
 			return
 		}
 	}
-	c.problem(v.pos, "%s is not %s", show(v), typ.expectation())
+	hint := ""
+	if v.kind == stringKind {
+		if near := nearest(v.text, typ.literals(f.values)); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+	}
+	c.problem(v.pos, "%s is not %s%s", show(v), typ.expects(f.values), hint)
+}
+
+// mismatchedSecret explains a value that no arm takes without showing any of it.
+func (c *checker) mismatchedSecret(typ *constraint, v *value) {
+	switch {
+	case v.kind == stringKind && placeholder.MatchString(v.text):
+		c.problem(v.pos, "the value (not shown) holds a placeholder: %s", noTemplates)
+	case typ.kinds()&v.kind == 0 && v.kind&(boolKind|intKind|floatKind) != 0:
+		c.problem(v.pos, "the value (not shown) is %s, but must be %s: quote it", v.kind, typ.wanted())
+	default:
+		c.problem(v.pos, "the value (not shown) is not %s", typ.expectation())
+	}
 }
 
 // wanted is the expectation for a value of a wrong kind, which should name the right kinds.
@@ -265,12 +307,17 @@ func (c *checker) member(f *fieldRule, m *field, start int) {
 	}
 	switch f.class {
 	case refused:
-		if !v.empty() || v.kind == structKind && f.member {
-			c.refuse(m.pos, "is refused: %s", f.reason)
+		if v.empty() && (v.kind != structKind || !f.member) {
+			return
 		}
-		return
+		c.refuse(m.pos, "is refused: %s", f.reason)
+		if len(f.typ.arms) == 0 {
+			return
+		}
+		c.refusing++
+		defer func() { c.refusing-- }()
 	case accepted:
-		if m.pos.File != "" {
+		if m.pos.File != "" && c.refusing == 0 {
 			c.note(m.pos, "has no effect: "+f.reason)
 		}
 	}

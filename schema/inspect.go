@@ -2,12 +2,11 @@ package schema
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"headway.dev/headway/api"
@@ -24,8 +23,10 @@ type inspection struct {
 // A use is a mention of another object that must exist.
 type use struct {
 	target   api.Ref
-	key      string // of a config map; empty is the whole
+	key      string // of a config map or secret; empty is the whole
 	optional bool
+	warning  bool                             // the object does without it, only worse
+	port     *networkingv1.ServiceBackendPort // of a service
 	source   api.Position
 	field    string
 }
@@ -43,129 +44,65 @@ func (i *inspection) report(warning bool, at []any, format string, args ...any) 
 	})
 }
 
-// useConfigMap notes that the object names a config map, or with a key a part of it.
-func (i *inspection) useConfigMap(at []any, name, key string, optional *bool) {
+// use notes that the object names another of its namespace, or with a key a part of it.
+func (i *inspection) use(at []any, kind, name, key string, optional *bool) {
 	i.uses = append(i.uses, use{
-		target: api.Ref{Kind: "ConfigMap", Namespace: i.ref.Namespace, Name: name}, key: key, optional: optional != nil && *optional,
+		target: api.Ref{Kind: kind, Namespace: i.ref.Namespace, Name: name}, key: key, optional: optional != nil && *optional,
 		source: i.tree.at(at).pos, field: fieldPath(at),
 	})
 }
 
-func finishNode(i *inspection, n *corev1.Node) {
-	type id struct {
-		key    string
-		effect corev1.TaintEffect
-	}
-	seen := map[id]bool{}
-	for t, taint := range n.Spec.Taints {
-		k := id{taint.Key, taint.Effect}
-		if seen[k] {
-			i.fail([]any{"spec", "taints", t}, "a taint %s with effect %s is there already", taint.Key, taint.Effect)
-		}
-		seen[k] = true
-	}
+// mention notes that the object names another, without which it does less.
+func (i *inspection) mention(at []any, kind, name string) {
+	i.use(at, kind, name, "", nil)
+	i.uses[len(i.uses)-1].warning = true
 }
 
-// maxConfigMap is how much a config map may hold, as in Kubernetes: 1 MiB.
-const maxConfigMap = 1 << 20
-
-func finishConfigMap(i *inspection, m *corev1.ConfigMap) {
-	size := 0
-	for k, v := range m.Data {
-		size += len(k) + len(v)
-	}
-	for k, v := range m.BinaryData {
-		size += len(k) + len(v)
-		if _, ok := m.Data[k]; ok {
-			i.fail([]any{"binaryData", k}, "the key is in data too: keep one of them")
-		}
-	}
-	if size > maxConfigMap {
-		i.fail([]any{"data"}, "holds %d bytes, but a config map may hold %d at most", size, maxConfigMap)
-	}
-}
-
-func finishService(i *inspection, s *corev1.Service) {
-	defaultService(s)
-	if len(s.Spec.Selector) == 0 {
-		i.fail([]any{"spec", "selector"}, "is empty: write the labels of the pods that take the connections")
-	}
-	type id struct {
-		port     int32
-		protocol corev1.Protocol
-	}
-	seen := map[id]int{}
-	for n, p := range s.Spec.Ports {
-		at := []any{"spec", "ports", n}
-		if p.Name == "" && len(s.Spec.Ports) > 1 {
-			i.fail(under(at, "name"), "is required where there are several ports")
-		}
-		if first, ok := seen[id{p.Port, p.Protocol}]; ok {
-			i.fail(under(at, "port"), "%d/%s is taken by ports[%d]", p.Port, p.Protocol, first)
-		}
-		seen[id{p.Port, p.Protocol}] = n
-	}
-	if ips := s.Spec.ClusterIPs; len(ips) > 0 && ips[0] != s.Spec.ClusterIP {
-		i.fail([]any{"spec", "clusterIPs"}, "%s is not the clusterIP: write clusterIP alone", ips[0])
-	}
-}
-
-func finishPod(i *inspection, p *corev1.Pod) {
-	defaultPodSpec(&p.Spec)
-	i.podSpec([]any{"spec"}, &p.Spec)
-}
-
-func finishDeployment(i *inspection, d *appsv1.Deployment) {
-	defaultDeployment(d)
-	base := []any{"spec", "template", "spec"}
-	i.podSpec(base, &d.Spec.Template.Spec)
-	if p := d.Spec.Template.Spec.RestartPolicy; p != corev1.RestartPolicyAlways {
-		i.fail(under(base, "restartPolicy"), "%q is not Always: a Deployment keeps its pods running", p)
-	}
-	i.selector([]any{"spec"}, d.Spec.Selector, d.Spec.Template.Labels)
-	i.strategy(&d.Spec)
-	if d.Spec.ProgressDeadlineSeconds != nil && *d.Spec.ProgressDeadlineSeconds <= d.Spec.MinReadySeconds {
-		i.fail([]any{"spec", "progressDeadlineSeconds"}, "%d is not more than minReadySeconds (%d)", *d.Spec.ProgressDeadlineSeconds, d.Spec.MinReadySeconds)
-	}
-}
-
-func (i *inspection) strategy(spec *appsv1.DeploymentSpec) {
-	at := []any{"spec", "strategy", "rollingUpdate"}
-	r := spec.Strategy.RollingUpdate
-	if spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
-		if r != nil {
-			i.fail(at, "may not be set when type is Recreate: remove it")
-		}
+// labelSelector checks what a selector says by itself.
+func (i *inspection) labelSelector(at []any, selector *metav1.LabelSelector) {
+	if selector == nil {
 		return
 	}
-	zero := func(v *intstr.IntOrString) bool { return v != nil && (v.String() == "0" || v.String() == "0%") }
-	if r != nil && zero(r.MaxSurge) && zero(r.MaxUnavailable) {
-		i.fail(at, "maxSurge and maxUnavailable are both 0: no pod could ever be replaced")
-	}
-	if r != nil && r.MaxUnavailable != nil {
-		if percent, err := intstr.GetScaledValueFromIntOrPercent(r.MaxUnavailable, 100, true); err == nil && r.MaxUnavailable.Type == intstr.String && percent > 100 {
-			i.fail(under(at, "maxUnavailable"), "%s is more than 100%%", r.MaxUnavailable)
-		}
-	}
-}
-
-// selector holds a workload's selector against the labels of its template.
-func (i *inspection) selector(at []any, selector *metav1.LabelSelector, template map[string]string) {
-	at = under(at, "selector")
 	for n, r := range selector.MatchExpressions {
 		needsValues := r.Operator == metav1.LabelSelectorOpIn || r.Operator == metav1.LabelSelectorOpNotIn
 		if needsValues != (len(r.Values) > 0) {
 			i.fail(under(at, "matchExpressions", n, "values"), "must hold values for In and NotIn, and none for Exists and DoesNotExist")
-			return
 		}
 	}
-	s, err := metav1.LabelSelectorAsSelector(selector)
-	switch {
-	case err != nil:
-		i.fail(at, "%v", err)
-	case s.Empty():
-		i.fail(at, "is empty: write matchLabels with labels of the template")
-	case !s.Matches(labels.Set(template)):
-		i.fail(at, "%s does not match the labels of the template (%s): they must agree", s, labels.FormatLabels(template))
+}
+
+// address checks what a pattern cannot: that an address is one.
+func (i *inspection) address(at []any, address string) {
+	if _, err := netip.ParseAddr(address); address != "" && err != nil {
+		i.fail(at, "%q is not an IP address such as 10.96.0.80 or fd00::1", address)
+	}
+}
+
+// network checks a range of addresses, and gives it.
+func (i *inspection) network(at []any, cidr string) netip.Prefix {
+	p, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		i.fail(at, "%q is not a range of addresses such as 10.0.0.0/8 or fd00::/8", cidr)
+		return netip.Prefix{}
+	}
+	return p
+}
+
+// percent is an amount as a share of a hundred; ok is false for a plain number.
+func percent(v *intstr.IntOrString) (n int, ok bool) {
+	if v == nil || v.Type != intstr.String {
+		return 0, false
+	}
+	n, err := intstr.GetScaledValueFromIntOrPercent(v, 100, true)
+	return n, err == nil
+}
+
+// isZero reports an amount of 0 or 0%.
+func isZero(v *intstr.IntOrString) bool { return v != nil && (v.String() == "0" || v.String() == "0%") }
+
+// share refuses an amount of more than 100%.
+func (i *inspection) share(at []any, v *intstr.IntOrString) {
+	if n, ok := percent(v); ok && n > 100 {
+		i.fail(at, "%s is more than 100%%", v)
 	}
 }

@@ -6,25 +6,76 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// podSpec checks what the parts of a pod say of each other.
-func (i *inspection) podSpec(at []any, spec *corev1.PodSpec) {
-	volumes := map[string]bool{}
+// podSpec checks what the parts of a pod say of each other. Claims are those that a StatefulSet gives each pod.
+func (i *inspection) podSpec(at []any, spec *corev1.PodSpec, claims []corev1.PersistentVolumeClaim) {
+	volumes := make(map[string]bool, len(spec.Volumes)+len(claims))
+	for n := range claims {
+		volumes[claims[n].Name] = true
+	}
 	for n := range spec.Volumes {
 		volumes[spec.Volumes[n].Name] = true
 		i.volume(under(at, "volumes", n), &spec.Volumes[n])
 	}
+	names := make(map[string]bool, len(spec.Containers))
 	for n := range spec.Containers {
 		c := &spec.Containers[n]
-		i.container(under(at, "containers", n), c, volumes)
+		names[c.Name] = true
+		here := under(at, "containers", n)
+		i.container(here, c, volumes)
+		if c.RestartPolicy != nil && len(c.RestartPolicyRules) == 0 && *c.RestartPolicy != corev1.ContainerRestartPolicy(spec.RestartPolicy) {
+			i.fail(under(here, "restartPolicy"), "%q differs from the pod's: set restartPolicy on the pod", *c.RestartPolicy)
+		}
+	}
+	for n := range spec.InitContainers {
+		here := under(at, "initContainers", n)
+		if names[spec.InitContainers[n].Name] {
+			i.fail(under(here, "name"), "%q is the name of a container: each name must be unique", spec.InitContainers[n].Name)
+		}
+		i.initContainer(here, &spec.InitContainers[n], volumes)
 	}
 	for n, t := range spec.Tolerations {
 		i.toleration(under(at, "tolerations", n), t)
 	}
+	if spec.Affinity != nil {
+		i.affinity(under(at, "affinity"), spec.Affinity)
+	}
+	for n := range spec.TopologySpreadConstraints {
+		c, here := &spec.TopologySpreadConstraints[n], under(at, "topologySpreadConstraints", n)
+		i.labelSelector(under(here, "labelSelector"), c.LabelSelector)
+		if c.MinDomains != nil && c.WhenUnsatisfiable != corev1.DoNotSchedule {
+			i.fail(under(here, "minDomains"), "may be set only when whenUnsatisfiable is DoNotSchedule")
+		}
+	}
+	for n, s := range spec.ImagePullSecrets {
+		i.mention(under(at, "imagePullSecrets", n, "name"), "Secret", s.Name)
+	}
+	for n, a := range spec.HostAliases {
+		i.address(under(at, "hostAliases", n, "ip"), a.IP)
+	}
+	i.podWide(at, spec)
+}
+
+// podWide checks the settings of the pod as a whole.
+func (i *inspection) podWide(at []any, spec *corev1.PodSpec) {
 	if spec.DeprecatedServiceAccount != "" && spec.ServiceAccountName != "" && spec.DeprecatedServiceAccount != spec.ServiceAccountName {
 		i.fail(under(at, "serviceAccount"), "%q is not the serviceAccountName: remove it", spec.DeprecatedServiceAccount)
+	}
+	if c := spec.DNSConfig; c != nil {
+		for n, s := range c.Nameservers {
+			i.address(under(at, "dnsConfig", "nameservers", n), s)
+		}
+	}
+	if spec.DNSPolicy == corev1.DNSNone && (spec.DNSConfig == nil || len(spec.DNSConfig.Nameservers) == 0) {
+		i.fail(under(at, "dnsConfig", "nameservers"), "is required where dnsPolicy is None")
+	}
+	if spec.HostPID && spec.ShareProcessNamespace != nil && *spec.ShareProcessNamespace {
+		i.fail(under(at, "shareProcessNamespace"), "may not be set beside hostPID")
+	}
+	if name := spec.PriorityClassName; name != "" && !strings.HasPrefix(name, "system-") {
+		i.use(under(at, "priorityClassName"), "PriorityClass", name, "", nil)
+		i.uses[len(i.uses)-1].target.Namespace = ""
 	}
 }
 
@@ -37,111 +88,105 @@ func (i *inspection) toleration(at []any, t corev1.Toleration) {
 	}
 }
 
+func (i *inspection) affinity(at []any, a *corev1.Affinity) {
+	const required, preferred = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+	if n := a.NodeAffinity; n != nil {
+		i.nodeSelector(under(at, "nodeAffinity", required), n.RequiredDuringSchedulingIgnoredDuringExecution)
+		for k := range n.PreferredDuringSchedulingIgnoredDuringExecution {
+			i.nodeSelectorTerm(under(at, "nodeAffinity", preferred, k, "preference"), &n.PreferredDuringSchedulingIgnoredDuringExecution[k].Preference)
+		}
+	}
+	terms := func(at []any, all []corev1.PodAffinityTerm, weighted []corev1.WeightedPodAffinityTerm) {
+		for k := range all {
+			i.labelSelector(under(at, required, k, "labelSelector"), all[k].LabelSelector)
+			i.labelSelector(under(at, required, k, "namespaceSelector"), all[k].NamespaceSelector)
+		}
+		for k := range weighted {
+			i.labelSelector(under(at, preferred, k, "podAffinityTerm", "labelSelector"), weighted[k].PodAffinityTerm.LabelSelector)
+			i.labelSelector(under(at, preferred, k, "podAffinityTerm", "namespaceSelector"), weighted[k].PodAffinityTerm.NamespaceSelector)
+		}
+	}
+	if p := a.PodAffinity; p != nil {
+		terms(under(at, "podAffinity"), p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution)
+	}
+	if p := a.PodAntiAffinity; p != nil {
+		terms(under(at, "podAntiAffinity"), p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution)
+	}
+}
+
+func (i *inspection) nodeSelector(at []any, s *corev1.NodeSelector) {
+	if s == nil {
+		return
+	}
+	for n := range s.NodeSelectorTerms {
+		i.nodeSelectorTerm(under(at, "nodeSelectorTerms", n), &s.NodeSelectorTerms[n])
+	}
+}
+
+func (i *inspection) nodeSelectorTerm(at []any, t *corev1.NodeSelectorTerm) {
+	for n, r := range t.MatchExpressions {
+		here := under(at, "matchExpressions", n, "values")
+		switch r.Operator {
+		case corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn:
+			if len(r.Values) == 0 {
+				i.fail(here, "must hold values for %s", r.Operator)
+			}
+		case corev1.NodeSelectorOpExists, corev1.NodeSelectorOpDoesNotExist:
+			if len(r.Values) > 0 {
+				i.fail(here, "must hold no values for %s", r.Operator)
+			}
+		case corev1.NodeSelectorOpGt, corev1.NodeSelectorOpLt:
+			if len(r.Values) != 1 || strings.Trim(strings.TrimPrefix(r.Values[0], "-"), "0123456789") != "" {
+				i.fail(here, "must hold one whole number for %s", r.Operator)
+			}
+		}
+	}
+}
+
 func (i *inspection) volume(at []any, v *corev1.Volume) {
-	if v.ConfigMap == nil {
-		return
-	}
-	at = under(at, "configMap")
-	i.useConfigMap(under(at, "name"), v.ConfigMap.Name, "", v.ConfigMap.Optional)
-	for n, item := range v.ConfigMap.Items {
-		i.useConfigMap(under(at, "items", n, "key"), v.ConfigMap.Name, item.Key, v.ConfigMap.Optional)
-	}
-}
-
-func (i *inspection) container(at []any, c *corev1.Container, volumes map[string]bool) {
-	for n, m := range c.VolumeMounts {
-		if volumes[m.Name] {
-			continue
-		}
-		names := slices.Sorted(maps.Keys(volumes))
-		hint := "the pod has none"
-		if len(names) > 0 {
-			hint = "the pod has " + strings.Join(names, ", ")
-		}
-		i.fail(under(at, "volumeMounts", n, "name"), "%q is not a volume of the pod: %s", m.Name, hint)
-	}
-	for n := range c.Env {
-		i.env(under(at, "env", n), &c.Env[n])
-	}
-	for n, from := range c.EnvFrom {
-		if ref := from.ConfigMapRef; ref != nil {
-			i.useConfigMap(under(at, "envFrom", n, "configMapRef", "name"), ref.Name, "", ref.Optional)
-		}
-	}
-	i.ports(at, c)
-	i.resources(under(at, "resources"), c.Resources)
-	i.probe(under(at, "readinessProbe"), c, c.ReadinessProbe)
-	i.probe(under(at, "livenessProbe"), c, c.LivenessProbe)
-	if p := c.LivenessProbe; p != nil && p.SuccessThreshold != 1 {
-		i.fail(under(at, "livenessProbe", "successThreshold"), "%d is not 1, which a liveness probe must have", p.SuccessThreshold)
-	}
-	if s := c.SecurityContext; s != nil && s.Privileged != nil && *s.Privileged && s.AllowPrivilegeEscalation != nil && !*s.AllowPrivilegeEscalation {
-		i.fail(under(at, "securityContext", "allowPrivilegeEscalation"), "cannot be false while privileged is true")
-	}
-}
-
-func (i *inspection) env(at []any, e *corev1.EnvVar) {
-	if e.ValueFrom == nil {
-		if p := placeholder.FindString(e.Value); p != "" {
-			i.warn(under(at, "value"), "%s is taken literally: headway fills in no placeholders (a variable of the container is written $(NAME))", p)
-		}
-		return
-	}
-	if e.Value != "" {
-		i.fail(under(at, "valueFrom"), "may not be set beside value: keep one of them")
-	}
-	if ref := e.ValueFrom.ConfigMapKeyRef; ref != nil {
-		i.useConfigMap(under(at, "valueFrom", "configMapKeyRef", "name"), ref.Name, "", ref.Optional)
-		i.useConfigMap(under(at, "valueFrom", "configMapKeyRef", "key"), ref.Name, ref.Key, ref.Optional)
-	}
-}
-
-func (i *inspection) ports(at []any, c *corev1.Container) {
-	type id struct {
-		port     int32
-		protocol corev1.Protocol
-	}
-	seen := map[id]int{}
-	for n, p := range c.Ports {
-		if first, ok := seen[id{p.ContainerPort, p.Protocol}]; ok {
-			i.warn(under(at, "ports", n, "containerPort"), "%d/%s is in ports[%d] already", p.ContainerPort, p.Protocol, first)
-			continue
-		}
-		seen[id{p.ContainerPort, p.Protocol}] = n
-	}
-}
-
-func (i *inspection) resources(at []any, r corev1.ResourceRequirements) {
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-		request, asked := r.Requests[name]
-		limit, limited := r.Limits[name]
-		if asked && limited && request.Cmp(limit) > 0 {
-			i.fail(under(at, "requests", string(name)), "%s is more than the limit, %s", request.String(), limit.String())
-		}
-	}
-}
-
-// probe holds a port by name against the container's ports.
-func (i *inspection) probe(at []any, c *corev1.Container, p *corev1.Probe) {
-	if p == nil {
-		return
-	}
-	var port intstr.IntOrString
 	switch {
-	case p.HTTPGet != nil:
-		port, at = p.HTTPGet.Port, under(at, "httpGet", "port")
-	case p.TCPSocket != nil:
-		port, at = p.TCPSocket.Port, under(at, "tcpSocket", "port")
-	case p.Exec != nil && len(p.Exec.Command) == 0:
-		i.fail(under(at, "exec", "command"), "is empty: write the program and its arguments")
-		return
-	default:
+	case v.ConfigMap != nil:
+		i.keys(under(at, "configMap"), "name", "ConfigMap", v.ConfigMap.Name, v.ConfigMap.Items, v.ConfigMap.Optional)
+	case v.Secret != nil:
+		i.keys(under(at, "secret"), "secretName", "Secret", v.Secret.SecretName, v.Secret.Items, v.Secret.Optional)
+	case v.Projected != nil:
+		i.projections(under(at, "projected", "sources"), v.Projected.Sources)
+	case v.PersistentVolumeClaim != nil:
+		i.use(under(at, "persistentVolumeClaim", "claimName"), "PersistentVolumeClaim", v.PersistentVolumeClaim.ClaimName, "", nil)
+	case v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil:
+		i.claim(under(at, "ephemeral", "volumeClaimTemplate", "spec"), &v.Ephemeral.VolumeClaimTemplate.Spec)
+	}
+}
+
+// keys notes the use of a config map or secret as files.
+func (i *inspection) keys(at []any, field, kind, name string, items []corev1.KeyToPath, optional *bool) {
+	i.use(under(at, field), kind, name, "", optional)
+	for n, item := range items {
+		i.use(under(at, "items", n, "key"), kind, name, item.Key, optional)
+	}
+}
+
+func (i *inspection) projections(at []any, sources []corev1.VolumeProjection) {
+	for n, s := range sources {
+		here := under(at, n)
+		if s.ConfigMap != nil {
+			i.keys(under(here, "configMap"), "name", "ConfigMap", s.ConfigMap.Name, s.ConfigMap.Items, s.ConfigMap.Optional)
+		}
+		if s.Secret != nil {
+			i.keys(under(here, "secret"), "name", "Secret", s.Secret.Name, s.Secret.Items, s.Secret.Optional)
+		}
+	}
+}
+
+// isVolume holds a mount's name against the volumes of the pod.
+func (i *inspection) isVolume(at []any, name string, volumes map[string]bool) {
+	if volumes[name] {
 		return
 	}
-	if port.Type != intstr.String {
-		return
+	names := slices.Sorted(maps.Keys(volumes))
+	hint := "the pod has none"
+	if len(names) > 0 {
+		hint = "the pod has " + strings.Join(names, ", ")
 	}
-	if !slices.ContainsFunc(c.Ports, func(cp corev1.ContainerPort) bool { return cp.Name == port.StrVal }) {
-		i.fail(at, "%q is not the name of a port of the container", port.StrVal)
-	}
+	i.fail(at, "%q is not a volume of the pod: %s", name, hint)
 }

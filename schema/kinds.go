@@ -1,17 +1,25 @@
 package schema
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"headway.dev/headway/api"
 )
 
-// A kindEntry is a kind that headway runs.
+// A kindEntry is a kind that has a definition.
 type kindEntry struct {
 	apiVersion string
 	kind       string
@@ -31,82 +39,88 @@ func entry[T runtime.Object](apiVersion, kind string, cluster bool, empty func()
 	}}
 }
 
-// kinds lists the kinds that headway runs. To add one: define #Kind in CUE, add a row, and write the row's finish.
+// kinds lists the kinds that have a definition, which says what becomes of them: run, accepted, or refused. To add one:
+// define #Kind in CUE, add a row, and write the row's finish.
 func kinds() []kindEntry {
 	return []kindEntry{
 		entry("v1", "Namespace", true, func() *corev1.Namespace { return &corev1.Namespace{} }, nil),
 		entry("v1", "Node", true, func() *corev1.Node { return &corev1.Node{} }, finishNode),
 		entry("v1", "Pod", false, func() *corev1.Pod { return &corev1.Pod{} }, finishPod),
-		entry("v1", "ConfigMap", false, func() *corev1.ConfigMap { return &corev1.ConfigMap{} }, finishConfigMap),
-		entry("v1", "Service", false, func() *corev1.Service { return &corev1.Service{} }, finishService),
+		entry("v1", "ReplicationController", false, func() *corev1.ReplicationController { return &corev1.ReplicationController{} }, finishReplicationController),
+		entry("apps/v1", "ReplicaSet", false, func() *appsv1.ReplicaSet { return &appsv1.ReplicaSet{} }, finishReplicaSet),
 		entry("apps/v1", "Deployment", false, func() *appsv1.Deployment { return &appsv1.Deployment{} }, finishDeployment),
+		entry("apps/v1", "StatefulSet", false, func() *appsv1.StatefulSet { return &appsv1.StatefulSet{} }, finishStatefulSet),
+		entry("apps/v1", "DaemonSet", false, func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} }, finishDaemonSet),
+		entry("batch/v1", "Job", false, func() *batchv1.Job { return &batchv1.Job{} }, finishJob),
+		entry("batch/v1", "CronJob", false, func() *batchv1.CronJob { return &batchv1.CronJob{} }, finishCronJob),
+		entry("v1", "Service", false, func() *corev1.Service { return &corev1.Service{} }, finishService),
+		entry("v1", "Endpoints", false, func() *corev1.Endpoints { return &corev1.Endpoints{} }, finishEndpoints), //nolint:staticcheck // Kubernetes still serves them
+		entry("discovery.k8s.io/v1", "EndpointSlice", false, func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} }, finishEndpointSlice),
+		entry("networking.k8s.io/v1", "Ingress", false, func() *networkingv1.Ingress { return &networkingv1.Ingress{} }, finishIngress),
+		entry("networking.k8s.io/v1", "IngressClass", true, func() *networkingv1.IngressClass { return &networkingv1.IngressClass{} }, nil),
+		entry("networking.k8s.io/v1", "NetworkPolicy", false, func() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{} }, finishNetworkPolicy),
+		entry("v1", "ConfigMap", false, func() *corev1.ConfigMap { return &corev1.ConfigMap{} }, finishConfigMap),
+		entry("v1", "Secret", false, func() *corev1.Secret { return &corev1.Secret{} }, finishSecret),
+		entry("v1", "PersistentVolume", true, func() *corev1.PersistentVolume { return &corev1.PersistentVolume{} }, finishPersistentVolume),
+		entry("v1", "PersistentVolumeClaim", false, func() *corev1.PersistentVolumeClaim { return &corev1.PersistentVolumeClaim{} }, finishPersistentVolumeClaim),
+		entry("storage.k8s.io/v1", "StorageClass", true, func() *storagev1.StorageClass { return &storagev1.StorageClass{} }, nil),
+		entry("autoscaling/v2", "HorizontalPodAutoscaler", false, func() *autoscalingv2.HorizontalPodAutoscaler { return &autoscalingv2.HorizontalPodAutoscaler{} }, finishHorizontalPodAutoscaler),
+		entry("policy/v1", "PodDisruptionBudget", false, func() *policyv1.PodDisruptionBudget { return &policyv1.PodDisruptionBudget{} }, finishPodDisruptionBudget),
+		entry("scheduling.k8s.io/v1", "PriorityClass", true, func() *schedulingv1.PriorityClass { return &schedulingv1.PriorityClass{} }, finishPriorityClass),
+		entry("v1", "LimitRange", false, func() *corev1.LimitRange { return &corev1.LimitRange{} }, finishLimitRange),
+		entry("v1", "ResourceQuota", false, func() *corev1.ResourceQuota { return &corev1.ResourceQuota{} }, finishResourceQuota),
+		entry("v1", "ServiceAccount", false, func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} }, nil),
+		entry(api.ClusterVersion, "Cluster", true, func() *api.Cluster { return &api.Cluster{} }, finishCluster),
 	}
 }
 
-// A laterKind is one of Kubernetes' own that headway does not run; it is refused by name.
+// A laterKind is one that has no definition here; it is refused by name.
 type laterKind struct{ apiVersion, kind, reason string }
 
-const notYet = "is not supported yet"
-
-// laterKinds lists them with the version that Kubernetes serves.
+// laterKinds lists them with the version that is in use.
 func laterKinds() []laterKind {
 	return []laterKind{
-		{"v1", "Secret", notYet},
-		{"v1", "PersistentVolume", notYet},
-		{"v1", "PersistentVolumeClaim", notYet},
-		{"v1", "ReplicationController", notYet},
-		{"v1", "Endpoints", notYet},
-		{"v1", "LimitRange", notYet},
-		{"v1", "ResourceQuota", notYet},
 		{"v1", "PodTemplate", "is not a kind that runs anything: write a Deployment"},
-		{"apps/v1", "ReplicaSet", notYet},
-		{"apps/v1", "StatefulSet", notYet},
-		{"apps/v1", "DaemonSet", notYet},
-		{"batch/v1", "Job", notYet},
-		{"batch/v1", "CronJob", notYet},
-		{"networking.k8s.io/v1", "Ingress", notYet},
-		{"networking.k8s.io/v1", "IngressClass", notYet},
-		{"networking.k8s.io/v1", "NetworkPolicy", notYet},
-		{"discovery.k8s.io/v1", "EndpointSlice", notYet},
-		{"autoscaling/v2", "HorizontalPodAutoscaler", notYet},
-		{"policy/v1", "PodDisruptionBudget", notYet},
-		{"storage.k8s.io/v1", "StorageClass", notYet},
-		{"scheduling.k8s.io/v1", "PriorityClass", notYet},
-		{"headway.dev/v1", "Cluster", notYet},
-		{"kustomize.config.k8s.io/v1beta1", "Kustomization", notYet + ": commit what kustomize build renders"},
-		{"kustomize.config.k8s.io/v1alpha1", "Component", notYet + ": commit what kustomize build renders"},
+		{"v1", "Binding", "is not a kind for Git: pods are placed by headway"},
+		{"kustomize.config.k8s.io/v1beta1", "Kustomization", "is not supported yet: commit what kustomize build renders"},
+		{"kustomize.config.k8s.io/v1alpha1", "Component", "is not supported yet: commit what kustomize build renders"},
 	}
 }
 
-// effectless are kinds of Kubernetes' own that are taken without effect; they are told once a kind, as foreign ones are.
-func effectless() map[string]string {
-	return map[string]string{
-		"ServiceAccount": "there is no API server to authenticate to",
-	}
-}
+// effectless is empty: kinds that are taken without effect say so in their definition.
+func effectless() map[string]string { return nil }
 
 // A verdict says what becomes of an object by its apiVersion and kind alone.
 type verdict struct {
-	entry   *kindEntry // nil unless headway runs it
-	problem string     // why it is refused, or has no effect
-	field   string     // the field at fault
+	entry   *kindEntry  // nil unless there is a definition
+	old     *oldVersion // what the apiVersion is, if it is not the definition's
+	problem string      // why it is refused, or has no effect
+	field   string      // the field at fault
 	warning bool
 }
 
 // judge looks an object's kind up. Kubernetes' own kinds are run or refused by name; others are not headway's to judge.
 func (c *Compiler) judge(apiVersion, kind string) verdict {
-	if e, ok := c.kinds[kind]; ok && e.apiVersion == apiVersion {
+	e := c.kinds[kind]
+	if e != nil && e.apiVersion == apiVersion {
 		return verdict{entry: e}
+	}
+	if e != nil {
+		if old := findOldVersion(apiVersion, kind); old != nil {
+			if old.instead != "" {
+				return verdict{field: "apiVersion", problem: fmt.Sprintf("%s of %s is not read: %s", shorten(apiVersion), kind, old.instead)}
+			}
+			return verdict{entry: e, old: old}
+		}
 	}
 	group := groupOf(apiVersion)
 	own := slices.Contains(ownGroups(), group)
-	switch e := c.kinds[kind]; {
+	switch {
 	case e != nil && own:
 		return verdict{field: "apiVersion", problem: shorten(apiVersion) + " is not served for " + kind + ": write " + e.apiVersion}
+	case e != nil && editDistance(apiVersion, e.apiVersion, misspelt) < misspelt:
+		return verdict{field: "apiVersion", problem: shorten(apiVersion) + " is not a version of " + kind + "; did you mean " + e.apiVersion + "?"}
 	case own:
-		if reason, ok := effectless()[kind]; ok {
-			return verdict{problem: "has no effect: " + reason, warning: true}
-		}
 		for _, l := range c.later {
 			if l.kind == kind {
 				return verdict{field: "kind", problem: kind + " " + l.reason}
@@ -121,6 +135,9 @@ func (c *Compiler) judge(apiVersion, kind string) verdict {
 	}
 	return verdict{problem: kind + " of " + apiVersion + " is not run here", warning: true}
 }
+
+// misspelt is how many edits make another word of an apiVersion.
+const misspelt = 3
 
 // groupOf is the part of an apiVersion before the slash; the core group is empty.
 func groupOf(apiVersion string) string {

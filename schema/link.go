@@ -7,11 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"headway.dev/headway/api"
@@ -28,12 +26,13 @@ func named(object runtime.Object, ref api.Ref) runtime.Object {
 // A linker joins what the files hold, and checks what objects say of each other.
 type linker struct {
 	problems []api.Problem
-	// declared are the objects by ref; one whose value is nil is there, but in quarantine.
+	// declared are the objects by ref, those in quarantine too.
 	declared map[api.Ref]*declared
-	// open are the namespaces with workloads that could not be read, or that headway does not run: a service may well
-	// select those. blind stands for all namespaces, when a whole file could not be read.
+	// open are the namespaces with workloads that could not be read: a service may well select those. blind stands for all namespaces, when a whole file could not be read.
 	open  map[string]bool
 	blind bool
+	// strict refuses kinds that are not run here.
+	strict bool
 }
 
 // link makes the result from the parts, which may come in any order.
@@ -51,6 +50,9 @@ func link(parts []*fileResult) *Result {
 	l.identities(objects)
 	refs := slices.SortedFunc(maps.Keys(l.declared), api.Ref.Compare)
 	l.references(refs)
+	l.clusters(refs)
+	l.nodePorts(refs)
+	l.scaling(refs)
 	l.selections(refs)
 	l.namespaces(refs)
 	l.tell(notes)
@@ -60,7 +62,7 @@ func link(parts []*fileResult) *Result {
 
 	r := &Result{Complete: true}
 	for _, ref := range refs {
-		if d := l.declared[ref]; d.value != nil {
+		if d := l.declared[ref]; d.stands() {
 			r.Objects = append(r.Objects, api.Object{Ref: ref, Source: d.source, Value: d.value})
 		}
 	}
@@ -80,7 +82,7 @@ func workloads() []string {
 // quarantine takes an object out of the result, but not out of mind.
 func (l *linker) quarantine(ref api.Ref) {
 	d := *l.declared[ref]
-	d.value = nil
+	d.faulty = true
 	l.declared[ref] = &d
 }
 
@@ -112,7 +114,7 @@ func (l *linker) identities(objects []*declared) {
 // doubled reports an object at each of its declarations.
 func (l *linker) doubled(ref api.Ref, all []*declared) {
 	equal := !slices.ContainsFunc(all, func(d *declared) bool {
-		return d.value == nil || !equality.Semantic.DeepEqual(d.value, all[0].value)
+		return !d.right() || !equality.Semantic.DeepEqual(d.value, all[0].value)
 	})
 	if !equal {
 		l.quarantine(ref)
@@ -147,105 +149,6 @@ func (l *linker) report(d *declared, warning bool, format string, args ...any) {
 	l.problems = append(l.problems, api.Problem{Source: d.source, Ref: d.ref, Message: fmt.Sprintf(format, args...), Warning: warning})
 }
 
-// references checks that what objects name is there.
-func (l *linker) references(refs []api.Ref) {
-	for _, ref := range refs {
-		d := l.declared[ref]
-		if d.value == nil {
-			continue
-		}
-		bad := false
-		for _, u := range d.uses {
-			if message := l.missing(u); message != "" {
-				l.problems = append(l.problems, api.Problem{Source: u.source, Ref: ref, Field: u.field, Message: message})
-				bad = true
-			}
-		}
-		if bad {
-			l.quarantine(ref)
-		}
-	}
-}
-
-// missing says what is wrong with a use; empty is nothing.
-func (l *linker) missing(u use) string {
-	target, ok := l.declared[u.target]
-	switch {
-	case !ok && (u.optional || u.key != ""):
-		// Where the whole is missing, that is said once.
-		return ""
-	case !ok:
-		return fmt.Sprintf("%s is not declared%s", u.target, l.elsewhere(u.target))
-	case target.value == nil && u.key == "":
-		return fmt.Sprintf("%s has an error itself", u.target)
-	}
-	m, ok := target.value.(*corev1.ConfigMap)
-	if !ok || u.key == "" || u.optional {
-		return ""
-	}
-	if _, ok := m.Data[u.key]; ok {
-		return ""
-	}
-	if _, ok := m.BinaryData[u.key]; ok {
-		return ""
-	}
-	keys := slices.Concat(slices.Collect(maps.Keys(m.Data)), slices.Collect(maps.Keys(m.BinaryData)))
-	slices.Sort(keys)
-	if near := nearest(u.key, keys); near != "" {
-		return fmt.Sprintf("%q is not a key of %s; did you mean %s?", u.key, u.target, near)
-	}
-	return fmt.Sprintf("%q is not a key of %s, which has %s", u.key, u.target, strings.Join(keys, ", "))
-}
-
-// elsewhere looks for an object of the name in other namespaces, or of a like name in its own.
-func (l *linker) elsewhere(ref api.Ref) string {
-	var names, namespaces []string
-	for r := range l.declared {
-		switch {
-		case r.Kind != ref.Kind:
-		case r.Namespace == ref.Namespace:
-			names = append(names, r.Name)
-		case r.Name == ref.Name:
-			namespaces = append(namespaces, r.Namespace)
-		}
-	}
-	slices.Sort(names)
-	if near := nearest(ref.Name, names); near != "" {
-		return "; did you mean " + near + "?"
-	}
-	if len(namespaces) > 0 {
-		slices.Sort(namespaces)
-		return "; there is one in namespace " + namespaces[0]
-	}
-	return ""
-}
-
-// selections warns of services that no pod answers.
-func (l *linker) selections(refs []api.Ref) {
-	pods := map[string][]labels.Set{}
-	for _, ref := range refs {
-		switch v := l.declared[ref].value.(type) {
-		case *corev1.Pod:
-			pods[ref.Namespace] = append(pods[ref.Namespace], v.Labels)
-		case *appsv1.Deployment:
-			pods[ref.Namespace] = append(pods[ref.Namespace], v.Spec.Template.Labels)
-		}
-	}
-	for _, ref := range refs {
-		s, ok := l.declared[ref].value.(*corev1.Service)
-		if !ok || l.blind || l.open[ref.Namespace] {
-			continue
-		}
-		selector := labels.SelectorFromSet(s.Spec.Selector)
-		if !slices.ContainsFunc(pods[ref.Namespace], func(set labels.Set) bool { return selector.Matches(set) }) {
-			l.problems = append(l.problems, api.Problem{
-				Source: l.declared[ref].source, Ref: ref, Field: "spec.selector", Warning: true,
-				Message: fmt.Sprintf("%s selects no pod of the namespace", selector),
-			})
-		}
-	}
-}
-
 // namespaces warns once of each namespace that has objects but is not declared.
 func (l *linker) namespaces(refs []api.Ref) {
 	told := map[string]bool{"": true, corev1.NamespaceDefault: true}
@@ -261,14 +164,15 @@ func (l *linker) namespaces(refs []api.Ref) {
 // tell reports notes, those of one key as one.
 func (l *linker) tell(notes []note) {
 	type group struct {
-		first api.Problem
-		more  int
+		first   api.Problem
+		more    int
+		foreign bool
 	}
 	groups := map[string]*group{}
 	for _, n := range notes {
 		g, ok := groups[n.key]
 		if !ok {
-			groups[n.key] = &group{first: n.problem}
+			groups[n.key] = &group{first: n.problem, foreign: n.foreign}
 			continue
 		}
 		g.more++
@@ -277,6 +181,10 @@ func (l *linker) tell(notes []note) {
 		}
 	}
 	for _, g := range groups {
+		if g.foreign && l.strict {
+			g.first.Warning = false
+			g.first.Message += ", and the Cluster object has unsupported: refuse"
+		}
 		switch {
 		case g.more == 1:
 			g.first.Message += " (and in one more place)"

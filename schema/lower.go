@@ -70,6 +70,9 @@ func (l *lowering) definition(name string) (*constraint, error) {
 	}
 	c := &constraint{name: name}
 	l.done[name] = c
+	if err := c.attributes(decl.Attrs); err != nil {
+		return nil, err
+	}
 	doc := docOf(decl)
 	if lit, ok := decl.Value.(*ast.StructLit); ok {
 		rule := &structRule{name: name, doc: doc, byName: map[string]*fieldRule{}}
@@ -264,6 +267,18 @@ func (f *fieldRule) materialize() error {
 	return nil
 }
 
+// attributes reads what becomes of the objects of a kind.
+func (c *constraint) attributes(all []*ast.Attribute) error {
+	var f fieldRule
+	for _, a := range all {
+		if err := f.attribute(a); err != nil {
+			return err
+		}
+	}
+	c.class, c.reason = f.class, f.reason
+	return nil
+}
+
 func (f *fieldRule) attribute(a *ast.Attribute) error {
 	key, body := a.Split()
 	var err error
@@ -276,6 +291,8 @@ func (f *fieldRule) attribute(a *ast.Attribute) error {
 		f.reason, err = strconv.Unquote(body)
 	case "unique":
 		f.unique = body
+	case "secret":
+		f.secret = true
 	case "value":
 		value, reason, _ := strings.Cut(body, ",")
 		b := valueBlock{value: value}

@@ -144,7 +144,7 @@ func (l *lowering) binary(e *ast.BinaryExpr) (*constraint, error) {
 		if x.structArm() != nil && y.structArm() != nil {
 			return nil, fmt.Errorf("a choice between structs: use matchN over their fields")
 		}
-		out := &constraint{arms: slices.Concat(x.arms, y.arms), deflt: x.deflt}
+		out := &constraint{arms: slices.Concat(x.described(), y.described()), deflt: x.deflt}
 		if out.deflt == nil {
 			out.deflt = y.deflt
 		}
@@ -180,6 +180,20 @@ func orDoc(x, y *constraint) string {
 		return y.doc
 	}
 	return ""
+}
+
+// described are the arms with what their definition's comment says.
+func (c *constraint) described() []*arm {
+	if c.doc == "" {
+		return c.arms
+	}
+	arms := make([]*arm, len(c.arms))
+	for i, a := range c.arms {
+		copied := *a
+		copied.doc = c.doc
+		arms[i] = &copied
+	}
+	return arms
 }
 
 // meet is the conjunction of two arms; one without kinds is what nothing satisfies.

@@ -25,9 +25,20 @@ type fileResult struct {
 type declared struct {
 	ref    api.Ref
 	source api.Position
-	value  runtime.Object // nil if it has an error, or a kind that headway does not run
-	uses   []use
+	value  runtime.Object // nil if it is not sound
+	// faulty is an object in quarantine, for an error of its own or of what it names; refused, one of a kind that is not
+	// run yet, and effectless one of a kind that is taken without effect. Others may still look at its value.
+	faulty, refused, effectless bool
+	// unscaled is a workload that leaves its replicas open.
+	unscaled bool
+	uses     []use
 }
+
+// stands reports that the object is one of the result.
+func (d *declared) stands() bool { return d.value != nil && !d.faulty && !d.refused && !d.effectless }
+
+// right reports that nothing is wrong with the object itself, be its kind run here or not.
+func (d *declared) right() bool { return d.value != nil && !d.faulty }
 
 // compileData reads a YAML or JSON file.
 func (c *Compiler) compileData(file string, data []byte) *fileResult {
@@ -135,18 +146,27 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 			p.Source = at.pos
 		}
 		if v.warning {
-			r.notes = append(r.notes, note{key: apiVersion + "/" + kind, problem: p})
+			r.notes = append(r.notes, note{key: apiVersion + "/" + kind, problem: p, foreign: true})
 			return
 		}
 		r.problems = append(r.problems, p)
 		r.objects = append(r.objects, d)
 		return
 	}
+	if v.old != nil {
+		c.upgrade(r, d, doc, v)
+	}
 	r.objects = append(r.objects, d)
+	definition := c.definitions[v.entry.definition()]
 	ck := checker{ref: d.ref, out: make([]byte, 0, 2048)}
-	ck.structValue(c.definitions[v.entry.definition()].structArm().fields, doc)
+	c.classify(r, d, doc, definition)
+	if definition.class != implemented {
+		ck.refusing++
+	}
+	ck.structValue(definition.structArm().fields, doc)
 	r.problems = append(r.problems, ck.problems...)
 	r.notes = append(r.notes, ck.notes...)
+	d.faulty = len(ck.problems) > 0
 	if ck.unsound {
 		return
 	}
@@ -158,11 +178,41 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	in := inspection{tree: doc, ref: d.ref}
 	v.entry.finish(&in, object)
 	r.problems = append(r.problems, in.problems...)
+	d.faulty = d.faulty || slices.ContainsFunc(in.problems, func(p api.Problem) bool { return !p.Warning })
 	d.uses = in.uses
-	if slices.ContainsFunc(slices.Concat(ck.problems, in.problems), func(p api.Problem) bool { return !p.Warning }) {
-		return
-	}
 	d.value = named(object, d.ref)
+	if at := doc.get("spec").get("replicas"); at == nil || at.kind == nullKind {
+		d.unscaled = true
+	}
+}
+
+// upgrade reads an object of an old version as one of the newest, and says so.
+func (c *Compiler) upgrade(r *fileResult, d *declared, doc *value, v verdict) {
+	at := doc.get("apiVersion")
+	if !v.old.served {
+		r.notes = append(r.notes, note{key: at.text + "/" + v.entry.kind, problem: api.Problem{
+			Source: at.pos, Ref: d.ref, Field: "apiVersion", Warning: true,
+			Message: shorten(at.text) + " is old: write " + v.entry.apiVersion,
+		}})
+	}
+	v.old.upgrade(doc, v.entry.apiVersion)
+}
+
+// classify says what becomes of an object whose kind is not run.
+func (c *Compiler) classify(r *fileResult, d *declared, doc *value, definition *constraint) {
+	kind := d.ref.Kind
+	switch definition.class {
+	case refused:
+		d.refused = true
+		r.problems = append(r.problems, api.Problem{
+			Source: doc.get("kind").pos, Ref: d.ref, Field: "kind", Message: kind + " is not run yet: " + definition.reason,
+		})
+	case accepted:
+		d.effectless = true
+		r.notes = append(r.notes, note{key: kind, problem: api.Problem{
+			Source: doc.pos, Ref: d.ref, Message: "has no effect: " + definition.reason, Warning: true,
+		}})
+	}
 }
 
 // decode is strict: what the definitions let through, the types must know.

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -9,16 +10,19 @@ import (
 
 // A constraint is what a CUE expression allows: any of its arms. No arm at all is what nothing satisfies.
 type constraint struct {
-	name  string // the definition it is, such as #Port; empty for a nameless expression
-	doc   string // what the definition's comment says it is
-	arms  []*arm
-	deflt *string // JSON of the default; nil is none
+	name   string // the definition it is, such as #Port; empty for a nameless expression
+	doc    string // what the definition's comment says it is
+	arms   []*arm
+	deflt  *string // JSON of the default; nil is none
+	class  class   // of a kind's definition: what becomes of its objects
+	reason string  // why a kind is accepted or refused
 }
 
 // An arm is one alternative: a value of one of the kinds that meets every limit.
 type arm struct {
 	kinds    kind
 	literal  *string // the text of the only value, nil is any
+	doc      string  // what the comment of the arm's own definition says it is
 	patterns []pattern
 	min, max *int64 // bounds of a number
 	maxRunes int    // of a string; 0 is any
@@ -64,7 +68,8 @@ type fieldRule struct {
 	optional bool
 	class    class
 	reason   string       // why it is accepted or refused
-	values   []valueBlock // values that exist in Kubernetes but are refused here
+	values   []valueBlock // values that the type has, but that are refused
+	secret   bool         // no error may show the value
 	unique   string       // the key that no two items of the list may share
 	member   bool         // one of several of which one must be chosen: present even when empty
 	typ      *constraint
@@ -146,17 +151,18 @@ func (c *constraint) structArm() *arm {
 }
 
 // expectation says what would be right, to follow "is not" or "must be".
-func (c *constraint) expectation() string {
+func (c *constraint) expectation() string { return c.expects(nil) }
+
+// expects is the expectation without the values that are refused.
+func (c *constraint) expects(refused []valueBlock) string {
 	if c.doc != "" {
 		return c.doc
 	}
-	var literals, others []string
+	var others []string
+	literals := c.literals(refused)
 	for _, a := range c.arms {
-		switch {
-		case a.literal == nil:
-			others = append(others, a.expectation())
-		case *a.literal != "":
-			literals = append(literals, *a.literal)
+		if text := a.expectation(); a.literal == nil && !slices.Contains(others, text) {
+			others = append(others, text)
 		}
 	}
 	switch {
@@ -168,9 +174,22 @@ func (c *constraint) expectation() string {
 	return strings.Join(others, ", or ")
 }
 
+// literals are the values that a constraint lists, without the refused ones and the one that says nothing.
+func (c *constraint) literals(refused []valueBlock) []string {
+	var all []string
+	for _, a := range c.arms {
+		if a.literal != nil && *a.literal != "" && !slices.ContainsFunc(refused, func(b valueBlock) bool { return b.value == *a.literal }) {
+			all = append(all, *a.literal)
+		}
+	}
+	return all
+}
+
 func (a *arm) expectation() string {
 	s := a.kinds.String()
 	switch {
+	case a.doc != "":
+		return a.doc
 	case a.fields != nil && a.fields.name != "":
 		if _, is, ok := strings.Cut(a.fields.doc, a.fields.name+" is "); ok && len(a.fields.fields) == 0 {
 			return strings.TrimSuffix(is, ".")

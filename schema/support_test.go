@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"headway.dev/headway/api"
 )
 
 var update = flag.Bool("update", false, "write docs/support.md anew")
@@ -43,46 +45,66 @@ func TestSupportPage(t *testing.T) {
 	}
 }
 
-// A page writes each definition once, in the order in which they are met.
+// A page writes each definition once: what only one kind uses below that kind, what several share below Types.
 type page struct {
 	strings.Builder
-	met []*structRule
+	uses map[*structRule]int // by how many kinds
+	met  map[*structRule]bool
 }
 
 func writeSupport(c *Compiler) string {
-	p := &page{}
+	p := &page{uses: map[*structRule]int{}, met: map[*structRule]bool{}}
+	for _, k := range kinds() {
+		for rule := range reach(c.definitions[k.definition()].structArm().fields, map[*structRule]bool{}) {
+			p.uses[rule]++
+		}
+	}
 	p.WriteString(`# What headway takes
 
 *Generated from the definitions in ` + "`schema/*.cue`" + `: change those, then run ` + "`go test ./schema -run SupportPage -update`" + `.*
 
-Every field of every kind is one of three. **Implemented** fields do what they do in Kubernetes. **Accepted** ones are
-taken without effect, and the plan notes each. **Refused** ones are errors, since ignoring them would change what the
-author meant; one that says nothing (null, false, 0, or empty) is as good as absent. A field in bold is required.
+Every kind, and every field of it, is one of three. What is **implemented** does what it does in Kubernetes. What is
+**accepted** is taken without effect, and the plan notes it. What is **refused** is an error, since ignoring it would change
+what the author meant; a refused field that says nothing (null, false, 0, or empty) is as good as absent. What is refused is
+checked all the same, so that a misspelt field is found wherever it is. A field in bold is required.
 
 ## Kinds
 
-| kind | | |
-|---|---|---|
+| kind | apiVersion | | |
+|---|---|---|---|
 `)
 	for _, k := range kinds() {
-		fmt.Fprintf(p, "| [%s](#%s) | %s | implemented |\n", k.kind, strings.ToLower(k.kind), k.apiVersion)
+		d := c.definitions[k.definition()]
+		fmt.Fprintf(p, "| %s | %s | %s | %s |\n", anchor(k.kind), k.apiVersion, d.class, cell(d.reason))
 	}
 	for _, l := range laterKinds() {
-		fmt.Fprintf(p, "| %s | %s | refused: %s |\n", l.kind, l.apiVersion, l.reason)
-	}
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for k := range effectless() {
-			if !yield(k) {
-				return
-			}
-		}
-	}) {
-		fmt.Fprintf(p, "| %s | v1 | accepted: %s |\n", name, effectless()[name])
+		fmt.Fprintf(p, "| %s | %s | refused | %s |\n", l.kind, l.apiVersion, l.reason)
 	}
 	p.WriteString(`
-Other API groups (RBAC, custom resources and their definitions, webhooks) are not run; each kind met is named once, as a
-warning.
+Other kinds (RBAC, custom resources and their definitions, webhooks) are not run; each kind met is named once, as a warning,
+or as an error where the Cluster object has ` + "`unsupported: refuse`" + `.
 
+`)
+	p.tally(c)
+	p.WriteString(`## Old versions
+
+Objects of these versions are read as if they were written in the new one, with what they left to other defaults written
+out; the plan asks to write the new one. Those whose shape differs are refused.
+
+| kind | apiVersion | |
+|---|---|---|
+`)
+	for _, o := range oldVersions() {
+		what := "read"
+		switch {
+		case o.instead != "":
+			what = "refused: " + o.instead
+		case o.served:
+			what = "read; Kubernetes still serves it"
+		}
+		fmt.Fprintf(p, "| %s | %s | %s |\n", o.kind, o.apiVersion, cell(what))
+	}
+	p.WriteString(`
 ## Which files
 
 Those that end in .yaml, .yml, .json or .cue are read. Left out are directories that start with a dot or an underscore,
@@ -95,17 +117,75 @@ struct with an apiVersion and a kind is an object, wherever it stands, unless it
 the repository's own module, of what it vendors under cue.mod, and of headway.dev/headway/schema.
 `)
 	for _, k := range kinds() {
-		p.definition(c.definitions[k.definition()].structArm().fields)
+		p.definition("##", c.definitions[k.definition()].structArm().fields, func(r *structRule) bool { return p.uses[r] == 1 })
+	}
+	p.WriteString("\n## Types\n\nThese are parts of several kinds.\n")
+	for _, k := range kinds() {
+		p.below(c.definitions[k.definition()].structArm().fields, func(*structRule) bool { return true })
 	}
 	return p.String()
 }
 
-func (p *page) definition(rule *structRule) {
-	if rule == nil || rule.name == "" || slices.Contains(p.met, rule) {
-		return
+// tally counts the fields by what becomes of them.
+func (p *page) tally(c *Compiler) {
+	var count [3]int
+	for rule := range p.uses {
+		for _, f := range rule.fields {
+			count[f.class]++
+		}
 	}
-	p.met = append(p.met, rule)
-	fmt.Fprintf(p, "\n## %s\n\n", strings.TrimPrefix(rule.name, "#"))
+	var run int
+	for _, k := range kinds() {
+		if c.definitions[k.definition()].class == implemented {
+			run++
+		}
+	}
+	fmt.Fprintf(p, "Of %d kinds, %d are implemented; of the fields, %d are implemented, %d accepted, %d refused.\n\n",
+		len(kinds()), run, count[implemented], count[accepted], count[refused])
+}
+
+// reach gathers a struct and all those that it holds.
+func reach(rule *structRule, met map[*structRule]bool) map[*structRule]bool {
+	if rule == nil || met[rule] {
+		return met
+	}
+	met[rule] = true
+	for _, f := range rule.fields {
+		for typ := f.typ; typ != nil; typ = elemOf(typ) {
+			if a := typ.structArm(); a != nil {
+				reach(a.fields, met)
+			}
+		}
+	}
+	return met
+}
+
+func anchor(name string) string { return fmt.Sprintf("[%s](#%s)", name, strings.ToLower(name)) }
+
+// cell is text that a table can hold.
+func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
+
+// definition writes a struct's table, and below it those of the structs that it holds and that belong here.
+func (p *page) definition(heading string, rule *structRule, here func(*structRule) bool) {
+	if rule.name != "" && !p.met[rule] && len(rule.fields) > 0 {
+		p.met[rule] = true
+		p.table(heading, rule)
+	}
+	p.below(rule, here)
+}
+
+func (p *page) below(rule *structRule, here func(*structRule) bool) {
+	for _, f := range rule.fields {
+		for typ := f.typ; typ != nil; typ = elemOf(typ) {
+			if a := typ.structArm(); a != nil && a.fields != nil && !p.met[a.fields] && here(a.fields) {
+				p.definition("###", a.fields, here)
+			}
+		}
+	}
+}
+
+func (p *page) table(heading string, rule *structRule) {
+	fmt.Fprintf(p, "\n%s %s\n\n", heading, strings.TrimPrefix(rule.name, "#"))
 	if rule.doc != "" {
 		fmt.Fprintf(p, "%s\n\n", strings.TrimPrefix(rule.doc, "#"))
 	}
@@ -122,13 +202,6 @@ func (p *page) definition(rule *structRule) {
 			p.WriteString(", and one must be")
 		}
 		p.WriteString(".\n")
-	}
-	for _, f := range rule.fields {
-		for typ := f.typ; f.class != refused && typ != nil; typ = elemOf(typ) {
-			if a := typ.structArm(); a != nil {
-				p.definition(a.fields)
-			}
-		}
 	}
 }
 
@@ -150,28 +223,44 @@ func (p *page) row(name string, f *fieldRule) {
 	if f.class != implemented {
 		notes = append(notes, f.reason)
 	}
-	if f.class != refused {
+	if len(f.typ.arms) > 0 {
 		notes = append(notes, p.takes(f))
 	}
 	for _, b := range f.values {
 		notes = append(notes, b.value+" is refused: "+b.reason)
 	}
 	notes = slices.DeleteFunc(notes, func(n string) bool { return n == "" })
-	fmt.Fprintf(p, "| %s | %s | %s |\n", name, f.class, strings.ReplaceAll(strings.Join(notes, "; "), "|", `\|`))
+	fmt.Fprintf(p, "| %s | %s | %s |\n", name, f.class, cell(strings.Join(notes, "; ")))
 }
 
 func (p *page) takes(f *fieldRule) string {
-	text := f.typ.expectation()
+	text := p.named(f.typ, f.values)
 	if e := elemOf(f.typ); e != nil {
-		text = "a list, each item " + e.expectation()
+		text = "a list, each item " + p.named(e, f.values)
 	}
 	if f.unique != "" {
-		text += " with a " + f.unique + " of its own"
+		text += " with " + article(f.unique) + " of its own"
 	}
 	if d := f.typ.deflt; d != nil && *d != "{}" && strings.Trim(*d, `"`) != text {
 		text += "; by default " + strings.Trim(*d, `"`)
 	}
 	return text
+}
+
+// named is what a constraint expects, with a link to the struct that it is.
+func (p *page) named(c *constraint, refused []valueBlock) string {
+	if a := c.structArm(); a != nil && a.fields != nil && len(a.fields.fields) > 0 && a.fields.name != "" {
+		name := strings.TrimPrefix(a.fields.name, "#")
+		return strings.Replace(c.expects(refused), name, anchor(name), 1)
+	}
+	return c.expects(refused)
+}
+
+func article(word string) string {
+	if strings.ContainsRune("aeiou", rune(word[0])) {
+		return "an " + word
+	}
+	return "a " + word
 }
 
 // TestEveryFieldIsDecided compares the definitions with the types of k8s.io/api: no field may be missing, none invented,
@@ -194,8 +283,9 @@ func (d *decided) compare(at string, typ reflect.Type, c *constraint) {
 		typ = typ.Elem()
 	}
 	switch typ {
-	case reflect.TypeFor[resource.Quantity](), reflect.TypeFor[metav1.Time](), reflect.TypeFor[intstr.IntOrString]():
-		return
+	case reflect.TypeFor[resource.Quantity](), reflect.TypeFor[metav1.Time](), reflect.TypeFor[metav1.Duration](),
+		reflect.TypeFor[intstr.IntOrString](), reflect.TypeFor[api.Percent]():
+		return // what is text
 	}
 	switch typ.Kind() {
 	case reflect.Slice:
@@ -225,7 +315,7 @@ func (d *decided) fields(at string, typ reflect.Type, rule *structRule) {
 		switch {
 		case !ok:
 			d.t.Errorf("%s.%s is not decided", at, name)
-		case f.class != refused:
+		case len(f.typ.arms) > 0:
 			d.compare(at+"."+name, field, f.typ)
 		}
 	})

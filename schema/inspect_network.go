@@ -1,0 +1,93 @@
+package schema
+
+import (
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+func finishIngress(i *inspection, g *networkingv1.Ingress) {
+	if len(g.Spec.Rules) == 0 && g.Spec.DefaultBackend == nil {
+		i.fail([]any{"spec"}, "needs rules or defaultBackend")
+	}
+	if b := g.Spec.DefaultBackend; b != nil {
+		i.backend([]any{"spec", "defaultBackend"}, b)
+	}
+	for n, r := range g.Spec.Rules {
+		if r.HTTP == nil {
+			continue
+		}
+		for k := range r.HTTP.Paths {
+			p, at := &r.HTTP.Paths[k], []any{"spec", "rules", n, "http", "paths", k}
+			if p.Path == "" && p.PathType != nil && *p.PathType != networkingv1.PathTypeImplementationSpecific {
+				i.fail(under(at, "path"), "is required where pathType is %s: a path that starts with '/'", *p.PathType)
+			}
+			i.backend(under(at, "backend"), &p.Backend)
+		}
+	}
+	for n, t := range g.Spec.TLS {
+		if t.SecretName != "" {
+			i.mention([]any{"spec", "tls", n, "secretName"}, "Secret", t.SecretName)
+		}
+	}
+}
+
+// backend notes the service behind a path, and which of its ports is meant.
+func (i *inspection) backend(at []any, b *networkingv1.IngressBackend) {
+	if b.Service == nil {
+		return
+	}
+	i.mention(under(at, "service", "name"), "Service", b.Service.Name)
+	i.uses[len(i.uses)-1].port = &b.Service.Port
+}
+
+func finishNetworkPolicy(i *inspection, p *networkingv1.NetworkPolicy) {
+	defaultNetworkPolicy(p)
+	i.labelSelector([]any{"spec", "podSelector"}, &p.Spec.PodSelector)
+	for n := range p.Spec.Ingress {
+		at := []any{"spec", "ingress", n}
+		i.peers(under(at, "from"), p.Spec.Ingress[n].From)
+		i.policyPorts(under(at, "ports"), p.Spec.Ingress[n].Ports)
+	}
+	for n := range p.Spec.Egress {
+		at := []any{"spec", "egress", n}
+		i.peers(under(at, "to"), p.Spec.Egress[n].To)
+		i.policyPorts(under(at, "ports"), p.Spec.Egress[n].Ports)
+	}
+}
+
+func (i *inspection) peers(at []any, peers []networkingv1.NetworkPolicyPeer) {
+	for n, p := range peers {
+		here := under(at, n)
+		i.labelSelector(under(here, "podSelector"), p.PodSelector)
+		i.labelSelector(under(here, "namespaceSelector"), p.NamespaceSelector)
+		switch {
+		case p.IPBlock != nil && (p.PodSelector != nil || p.NamespaceSelector != nil):
+			i.fail(under(here, "ipBlock"), "may not be set beside podSelector or namespaceSelector: write two peers")
+		case p.IPBlock == nil && p.PodSelector == nil && p.NamespaceSelector == nil:
+			i.fail(here, "needs one of podSelector, namespaceSelector, ipBlock")
+		case p.IPBlock != nil:
+			block := i.network(under(here, "ipBlock", "cidr"), p.IPBlock.CIDR)
+			for k, e := range p.IPBlock.Except {
+				hole := i.network(under(here, "ipBlock", "except", k), e)
+				if block.IsValid() && hole.IsValid() && (hole.Bits() <= block.Bits() || !block.Contains(hole.Addr())) {
+					i.fail(under(here, "ipBlock", "except", k), "%s is not a part of %s", e, p.IPBlock.CIDR)
+				}
+			}
+		}
+	}
+}
+
+func (i *inspection) policyPorts(at []any, ports []networkingv1.NetworkPolicyPort) {
+	for n, p := range ports {
+		if p.EndPort == nil {
+			continue
+		}
+		here := under(at, n, "endPort")
+		switch {
+		case p.Port == nil || p.Port.Type == intstr.String:
+			i.fail(here, "may be set only where port is a number")
+		case *p.EndPort < p.Port.IntVal:
+			i.fail(here, "%d is less than port, %d", *p.EndPort, p.Port.IntVal)
+		}
+	}
+}

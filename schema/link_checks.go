@@ -1,0 +1,201 @@
+package schema
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"headway.dev/headway/api"
+)
+
+// podLabels are the labels of the pods that an object is, or makes; false if it makes none.
+func podLabels(object runtime.Object) (labels.Set, bool) {
+	switch v := object.(type) {
+	case *corev1.Pod:
+		return v.Labels, true
+	case *corev1.ReplicationController:
+		if v.Spec.Template == nil {
+			return nil, false
+		}
+		return v.Spec.Template.Labels, true
+	case *appsv1.ReplicaSet:
+		return v.Spec.Template.Labels, true
+	case *appsv1.Deployment:
+		return v.Spec.Template.Labels, true
+	case *appsv1.StatefulSet:
+		return v.Spec.Template.Labels, true
+	case *appsv1.DaemonSet:
+		return v.Spec.Template.Labels, true
+	case *batchv1.Job:
+		return v.Spec.Template.Labels, true
+	case *batchv1.CronJob:
+		return v.Spec.JobTemplate.Spec.Template.Labels, true
+	}
+	return nil, false
+}
+
+// at reports a problem at a field of an object; it is said at the object, whose parts are not kept.
+func (l *linker) at(ref api.Ref, warning bool, field, format string, args ...any) {
+	l.problems = append(l.problems, api.Problem{
+		Source: l.declared[ref].source, Ref: ref, Field: field, Message: fmt.Sprintf(format, args...), Warning: warning,
+	})
+}
+
+// selections warns of services and disruption budgets that no pod answers.
+func (l *linker) selections(refs []api.Ref) {
+	pods := map[string][]labels.Set{}
+	for _, ref := range refs {
+		if set, ok := podLabels(l.declared[ref].value); ok {
+			pods[ref.Namespace] = append(pods[ref.Namespace], set)
+		}
+	}
+	for _, ref := range refs {
+		if l.blind || l.open[ref.Namespace] {
+			continue
+		}
+		var selector labels.Selector
+		switch v := l.declared[ref].value.(type) {
+		case *corev1.Service:
+			if len(v.Spec.Selector) == 0 {
+				continue
+			}
+			selector = labels.SelectorFromSet(v.Spec.Selector)
+		case *policyv1.PodDisruptionBudget:
+			s, err := metav1.LabelSelectorAsSelector(v.Spec.Selector)
+			if err != nil {
+				continue
+			}
+			selector = s
+		default:
+			continue
+		}
+		switch {
+		case slices.ContainsFunc(pods[ref.Namespace], func(set labels.Set) bool { return selector.Matches(set) }):
+		case selector.String() == "":
+			l.at(ref, true, "spec.selector", "selects no pod of the namespace")
+		default:
+			l.at(ref, true, "spec.selector", "%s selects no pod of the namespace", selector)
+		}
+	}
+}
+
+// clusters finds the settings of the fleet, of which there may be one.
+func (l *linker) clusters(refs []api.Ref) {
+	var found []api.Ref
+	for _, ref := range refs {
+		if c, ok := l.declared[ref].value.(*api.Cluster); ok {
+			found = append(found, ref)
+			l.strict = l.strict || c.Spec.Unsupported == api.UnsupportedRefuse
+		}
+	}
+	if len(found) < 2 {
+		return
+	}
+	for _, ref := range found {
+		l.at(ref, false, "", "is one of %d Cluster objects (%s): a repository has one at most", len(found), names(found))
+		l.quarantine(ref)
+	}
+}
+
+func names(refs []api.Ref) string {
+	all := make([]string, len(refs))
+	for i, r := range refs {
+		all[i] = r.Name
+	}
+	return strings.Join(all, ", ")
+}
+
+// nodePorts finds ports of the nodes that two services ask for.
+func (l *linker) nodePorts(refs []api.Ref) {
+	type id struct {
+		port     int32
+		protocol corev1.Protocol
+	}
+	type holder struct {
+		ref   api.Ref
+		index int
+	}
+	held := map[id][]holder{}
+	for _, ref := range refs {
+		s, ok := l.declared[ref].value.(*corev1.Service)
+		if !ok || l.declared[ref].faulty {
+			continue
+		}
+		for n, p := range s.Spec.Ports {
+			if p.NodePort != 0 {
+				k := id{p.NodePort, p.Protocol}
+				held[k] = append(held[k], holder{ref, n})
+			}
+		}
+	}
+	for k, holders := range held {
+		for i, h := range holders {
+			if len(holders) < 2 {
+				break
+			}
+			other := holders[(i+1)%len(holders)].ref
+			l.at(h.ref, false, fmt.Sprintf("spec.ports[%d].nodePort", h.index), "%d/%s is asked for by %s too: a port of the nodes belongs to one service", k.port, k.protocol, other)
+			l.quarantine(h.ref)
+		}
+	}
+}
+
+// scaling finds workloads that two autoscalers would set, and leaves the replicas of a workload open where an autoscaler
+// sets them and its author did not: that nobody wrote a number means the number that there is.
+func (l *linker) scaling(refs []api.Ref) {
+	scalers := map[api.Ref][]api.Ref{}
+	for _, ref := range refs {
+		h, ok := l.declared[ref].value.(*autoscalingv2.HorizontalPodAutoscaler)
+		if !ok || !l.declared[ref].right() {
+			continue
+		}
+		target := api.Ref{Kind: h.Spec.ScaleTargetRef.Kind, Namespace: ref.Namespace, Name: h.Spec.ScaleTargetRef.Name}
+		scalers[target] = append(scalers[target], ref)
+	}
+	for target, by := range scalers {
+		if len(by) > 1 {
+			for i, ref := range by {
+				l.at(ref, false, "spec.scaleTargetRef", "%s is scaled by %s too: a workload has one autoscaler", target, by[(i+1)%len(by)])
+				l.quarantine(ref)
+			}
+			continue
+		}
+		if d, ok := l.declared[target]; ok && d.unscaled && d.stands() && l.declared[by[0]].stands() {
+			open := *d
+			open.value = withoutReplicas(d.value)
+			l.declared[target] = &open
+		}
+	}
+}
+
+// withoutReplicas is a shallow copy of a workload whose replicas are left open.
+func withoutReplicas(object runtime.Object) runtime.Object {
+	switch v := object.(type) {
+	case *appsv1.Deployment:
+		copied := *v
+		copied.Spec.Replicas = nil
+		return &copied
+	case *appsv1.StatefulSet:
+		copied := *v
+		copied.Spec.Replicas = nil
+		return &copied
+	case *appsv1.ReplicaSet:
+		copied := *v
+		copied.Spec.Replicas = nil
+		return &copied
+	case *corev1.ReplicationController:
+		copied := *v
+		copied.Spec.Replicas = nil
+		return &copied
+	}
+	return object
+}
