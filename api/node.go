@@ -36,7 +36,7 @@ type NodeStatus struct {
 	Term     Term        `json:"term"`
 	Sequence uint64      `json:"sequence"`
 	Pods     []PodStatus `json:"pods"` // ordered by pod ref, then UID
-	// Jobs are the records of the newest assignment that had any, as the node keeps them for a controller that lost them.
+	// Jobs are the records of that assignment, as the node keeps them for a controller that lost them.
 	Jobs []JobRecord `json:"jobs,omitempty"`
 }
 

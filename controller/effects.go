@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 
 	"headway.dev/headway/api"
@@ -41,8 +42,9 @@ func (s *state) effects() effects {
 	for _, digest := range slices.Sorted(maps.Keys(s.blobs)) {
 		e.blobs = append(e.blobs, blob{digest, s.blobs[digest]})
 	}
+	jobs := s.jobsByNode()
 	for _, n := range s.sortedNodes() {
-		if a, changed := s.assignment(n); changed {
+		if a, changed := s.assignment(n, jobs[n]); changed {
 			e.assignments = append(e.assignments, a)
 			for _, p := range a.Pods {
 				if needs := s.lacking(n.pods[p.UID]); len(needs) > 0 {
@@ -56,18 +58,18 @@ func (s *state) effects() effects {
 
 // assignment gives what the node should have, and whether the bus holds something else. An assignment of an earlier term
 // is written again: that bars what its leader may still send.
-func (s *state) assignment(n *node) (a api.Assignment, changed bool) {
+func (s *state) assignment(n *node, jobs []api.JobRecord) (a api.Assignment, changed bool) {
 	if !n.taken {
 		return a, false // nobody knows yet what it runs
 	}
-	a = api.Assignment{Node: n.name, Term: s.term, Sequence: n.sequence + 1, Commit: s.desired.head.Commit, Pods: []api.Placement{}}
+	a = api.Assignment{Node: n.name, Term: s.term, Sequence: n.sequence + 1, Commit: s.desired.head.Commit, Pods: []api.Placement{}, Jobs: jobs}
 	for _, p := range n.pods {
 		if p.assigned {
 			a.Pods = append(a.Pods, p.placement)
 		}
 	}
 	slices.SortFunc(a.Pods, comparePlacements)
-	changed = n.doubtful || n.written.Term != s.term ||
+	changed = n.doubtful || n.written.Term != s.term || !reflect.DeepEqual(jobs, n.written.Jobs) ||
 		!slices.EqualFunc(a.Pods, n.written.Pods, func(a, b api.Placement) bool { return a.UID == b.UID })
 	return a, changed
 }

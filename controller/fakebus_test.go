@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -372,7 +373,11 @@ func describeAssignment(a api.Assignment) string {
 		pods[i] = describePod(p)
 	}
 	slices.Sort(pods)
-	return fmt.Sprintf("%s: [%s]", a.Node, strings.Join(pods, " "))
+	out := fmt.Sprintf("%s: [%s]", a.Node, strings.Join(pods, " "))
+	for _, j := range a.Jobs {
+		out += fmt.Sprintf(" keeps %s %s", j.Job.Name, cmp.Or(string(j.Outcome), "under way"))
+	}
+	return out
 }
 
 func describeRoutes(c routeChange) string {

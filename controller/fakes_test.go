@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -82,6 +83,22 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
 		}
 		return api.Object{Ref: api.Ref{Kind: "Deployment", Namespace: "shop", Name: name}, Value: d}, nil
+	case "job":
+		spec.RestartPolicy = corev1.RestartPolicyNever
+		j := &batchv1.Job{
+			TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"}, ObjectMeta: meta,
+			Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec}},
+		}
+		return api.Object{Ref: api.Ref{Kind: "Job", Namespace: "shop", Name: name}, Value: j}, nil
+	case "daemonset":
+		d := &appsv1.DaemonSet{
+			TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "DaemonSet"}, ObjectMeta: meta,
+			Spec: appsv1.DaemonSetSpec{
+				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
+				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
+			},
+		}
+		return api.Object{Ref: api.Ref{Kind: "DaemonSet", Namespace: "shop", Name: name}, Value: d}, nil
 	case "pod":
 		spec.RestartPolicy = corev1.RestartPolicy(args["restart"])
 		meta.Labels = labels
@@ -98,7 +115,9 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 		return api.Object{Ref: api.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name}, Value: c}, nil
 	case "node":
 		n := &corev1.Node{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{Name: name},
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{
+				Name: name, Annotations: map[string]string{drainAnnotation: args["drain"]},
+			},
 			Spec: corev1.NodeSpec{Unschedulable: args["unschedulable"] == "true"},
 		}
 		return api.Object{Ref: nodeRef(name), Value: n}, nil

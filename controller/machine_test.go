@@ -120,7 +120,7 @@ func (m *machine) end(name string, phase api.PodPhase, now time.Time) {
 
 // report tells the bus of every pod.
 func (m *machine) report(now time.Time) {
-	status := api.NodeStatus{Node: m.info.Name, Time: now, Term: m.given.Term, Sequence: m.given.Sequence, Pods: []api.PodStatus{}}
+	status := api.NodeStatus{Node: m.info.Name, Time: now, Term: m.given.Term, Sequence: m.given.Sequence, Pods: []api.PodStatus{}, Jobs: m.given.Jobs}
 	for _, p := range m.pods {
 		status.Pods = append(status.Pods, p)
 	}

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
 	"headway.dev/headway/scheduler"
 )
 
@@ -176,23 +178,62 @@ func (n *node) silence() string {
 // usable reports whether the node may be considered for new pods. Before its first status nobody knows what it runs.
 func (n *node) usable() bool { return n.info != nil && n.reported }
 
-func (n *node) cordoned() bool { return n.declared != nil && n.declared.Spec.Unschedulable }
+// drainAnnotation, on a Node in Git, moves the pods of a machine elsewhere, within the limits of their workloads.
+const drainAnnotation = "headway.dev/drain"
 
-// schedulable is the node as the scheduler sees it: labels and taints of Git's Node object lie over the node's own.
-func (n *node) schedulable() scheduler.Node {
-	labels := maps.Clone(n.info.Labels)
-	var taints []corev1.Taint
-	if n.declared != nil {
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		maps.Copy(labels, n.declared.Labels)
-		taints = n.declared.Spec.Taints
+func (n *node) draining() bool {
+	return n.declared != nil && n.declared.Annotations[drainAnnotation] == "true"
+}
+
+func (n *node) cordoned() bool {
+	return n.draining() || n.declared != nil && n.declared.Spec.Unschedulable
+}
+
+// outOfService reports whether Git says that the machine runs nothing any more: that it is off, or gone for good.
+func (n *node) outOfService() bool {
+	return slices.ContainsFunc(n.taints(), func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
+}
+
+// taints are those that Git's Node object has.
+func (n *node) taints() []corev1.Taint {
+	if n.declared == nil {
+		return nil
 	}
+	return n.declared.Spec.Taints
+}
+
+// labels are the node's own, with those of Git's Node object over them.
+func (n *node) labels() map[string]string {
+	labels := map[string]string{}
+	if n.info != nil {
+		maps.Copy(labels, n.info.Labels)
+	}
+	if n.declared != nil {
+		maps.Copy(labels, n.declared.Labels)
+	}
+	return labels
+}
+
+// schedulable is the node as the scheduler sees it.
+func (n *node) schedulable() scheduler.Node {
 	return scheduler.Node{
-		Name: n.name, Labels: labels, Taints: taints, Cordoned: n.cordoned(), Lost: n.lost || n.mourned,
+		Name: n.name, Labels: n.labels(), Taints: n.taints(), Cordoned: n.cordoned(), Lost: n.lost || n.mourned,
 		Allocatable: n.info.Allocatable, MaxPods: n.info.MaxPods,
 	}
+}
+
+// plannable are the nodes as the planner sees them, by name.
+func (s *state) plannable() []planner.Node {
+	var nodes []planner.Node
+	for _, n := range s.sortedNodes() {
+		if n.usable() {
+			nodes = append(nodes, planner.Node{
+				Name: n.name, Labels: n.labels(), Taints: n.taints(), Cordoned: n.cordoned(), Draining: n.draining(),
+				Lost: n.lost && s.anyAlive(),
+			})
+		}
+	}
+	return nodes
 }
 
 // condition is the node as the report shows it.
@@ -207,6 +248,8 @@ func (s *state) condition(n *node, pods int) api.NodeCondition {
 		if n.joined() && !s.anyAlive() {
 			c.Reason += "; every node is silent, so its pods are not given up"
 		}
+	case n.draining():
+		c.State, c.Reason = nodeCordoned, "draining: "+drainAnnotation+" in Git"
 	case n.cordoned():
 		c.State, c.Reason = nodeCordoned, "spec.unschedulable in Git"
 	case !n.reported:

@@ -174,16 +174,34 @@ func (p *pod) started() time.Time {
 
 // observed is the pod as the planner sees it.
 func (s *state) observed(p *pod) planner.Pod {
+	n := s.nodes[p.placement.Node]
+	lost := n.lost && s.anyAlive()
 	o := planner.Pod{
 		Placement: p.placement,
 		Phase:     p.phase(),
-		Lost:      s.nodes[p.placement.Node].lost && s.anyAlive(),
+		Lost:      lost,
+		Fenced:    lost && n.outOfService(),
 		Stopping:  !p.runs() || p.phase() == api.PodStopping,
 	}
 	if st := p.status; st != nil {
 		o.Reason, o.IP, o.Ready, o.ReadySince = st.Reason, st.IP, st.Ready, st.ReadySince
+		o.Started, o.Finished, o.Containers = st.Started, finished(st), st.Containers
 	}
 	return o
+}
+
+// finished is when the last container of an ended pod ended; zero as long as it has not.
+func finished(s *api.PodStatus) time.Time {
+	if s.Phase != api.PodSucceeded && s.Phase != api.PodFailed {
+		return time.Time{}
+	}
+	var last time.Time
+	for _, c := range s.Containers {
+		if c.Finished.After(last) {
+			last = c.Finished
+		}
+	}
+	return last
 }
 
 // running are the pods that take room, as the scheduler sees them.
@@ -204,5 +222,5 @@ func occupied(p api.Placement) scheduler.Running {
 
 // unplacedPod is a pod to be created, as the scheduler sees it.
 func unplacedPod(a planner.Action) scheduler.Pod {
-	return scheduler.Pod{Identity: a.Pod, Spec: &a.Template.Spec, Requests: a.Placement().Requests}
+	return scheduler.Pod{Identity: a.Pod, Spec: &a.Template.Spec, Requests: a.Placement().Requests, Pinned: a.Pinned}
 }

@@ -81,7 +81,7 @@ func NewPreview(in PreviewInput) (Preview, error) {
 		return Preview{}, err
 	}
 	s.observeCommit(in.To.outcome(), in.Now)
-	r.nodes = s.schedulable()
+	r.nodes, input.Nodes = s.schedulable(), s.plannable()
 	input.Revision, input.Desired, input.Prune = s.desired.head, s.desired.objects, s.desired.mayPrune()
 	if _, preview.Steps, err = r.rehearse(input); err != nil {
 		return Preview{}, err

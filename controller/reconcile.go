@@ -43,6 +43,7 @@ func (s *state) plan(now time.Time) {
 	s.finishStops(pods, now)
 	s.routes.want(plan.Routes, leaving(pods))
 	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
+	s.keepJobs(plan.Jobs)
 	if head := s.desired.head; s.desired.whole && s.deployed.Commit != head.Commit {
 		s.event(api.Event{Time: now, Kind: "Deployed", Reason: "the commit is in force: " + firstLine(head.Message), Commit: head.Commit})
 	}
@@ -62,8 +63,9 @@ func (s *state) forget() (some bool) {
 // input is what the plan depends on.
 func (s *state) input(pods []*pod, now time.Time) planner.Input {
 	in := planner.Input{
-		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(),
-		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates, Now: now,
+		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(), Nodes: s.plannable(),
+		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates,
+		Jobs: s.knownJobs(), Now: now,
 	}
 	for _, p := range pods {
 		in.Pods = append(in.Pods, s.observed(p))

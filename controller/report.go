@@ -14,7 +14,7 @@ import (
 func (s *state) report(now time.Time, trouble error) api.Report {
 	r := api.Report{
 		Time: now, Term: s.term, Repository: s.repository, Head: s.desired.head, Deployed: s.deployed,
-		Workloads: s.workloads, Pending: s.pending, Nodes: []api.NodeCondition{},
+		Workloads: s.workloads, Jobs: s.jobs, Pending: s.pending, Nodes: []api.NodeCondition{},
 	}
 	if r.Workloads == nil {
 		r.Workloads = []api.WorkloadStatus{}
@@ -67,7 +67,7 @@ func firstLine(message string) string {
 
 // clone keeps what is handed to another goroutine from changing under it.
 func clone(r api.Report) api.Report {
-	r.Refused, r.Workloads = slices.Clone(r.Refused), slices.Clone(r.Workloads)
+	r.Refused, r.Workloads, r.Jobs = slices.Clone(r.Refused), slices.Clone(r.Workloads), slices.Clone(r.Jobs)
 	r.Pending, r.Nodes = slices.Clone(r.Pending), slices.Clone(r.Nodes)
 	return r
 }

@@ -42,7 +42,9 @@ type state struct {
 	waiting  string    // what the first plan waits for; empty once planned
 
 	workloads []api.WorkloadStatus
-	problems  []api.Problem // of the last plan
+	jobs      []api.JobRecord // as the last plan wants them kept
+	found     []api.JobRecord // as the leader before left them, until nodes have them
+	problems  []api.Problem   // of the last plan
 	pending   []api.PendingPod
 	announced map[string]bool // pods whose refusal has had its event
 	planWake  time.Time       // when the plan wants to be made again
@@ -81,7 +83,7 @@ func newState(l limits, term api.Term, found State, now time.Time) *state {
 
 // resume goes on from what the leader before reported, so that nothing is said twice.
 func (s *state) resume(r api.Report) {
-	s.workloads, s.pending, s.deployed = r.Workloads, r.Pending, r.Deployed
+	s.workloads, s.pending, s.deployed, s.found = r.Workloads, r.Pending, r.Deployed, r.Jobs
 	for _, p := range r.Pending {
 		s.announced[p.Pod.String()] = true
 	}

@@ -16,6 +16,7 @@ import (
 // An ask is what a pod, and every other replica of its template, needs of a node.
 type ask struct {
 	spec     *corev1.PodSpec
+	node     string // the only one that will do; empty: any
 	owner    api.Ref
 	template api.Digest
 	requests api.Resources
@@ -29,6 +30,7 @@ type pair struct{ key, value string }
 func newAsk(pod *Pod) *ask {
 	a := &ask{
 		spec:     pod.Spec,
+		node:     cmp.Or(pod.Pinned, pod.Spec.NodeName),
 		owner:    pod.Identity.Owner,
 		template: pod.Identity.Template,
 		requests: pod.Requests,
@@ -54,7 +56,7 @@ type filter struct {
 // for comes first, then what is wrong with the node, then what it lacks.
 var filters = []filter{
 	{refuses: isOtherNode, says: func(a *ask, n int, _ string, _ *node) string {
-		return plural(n, "is", "are") + " not " + a.spec.NodeName + ", the one asked for"
+		return plural(n, "is", "are") + " not " + a.node + ", the one asked for"
 	}},
 	{refuses: isLost, says: func(_ *ask, n int, _ string, _ *node) string {
 		return plural(n, "is", "are") + " lost"
@@ -83,12 +85,15 @@ var filters = []filter{
 }
 
 func isOtherNode(a *ask, n *node) (string, bool) {
-	return "", a.spec.NodeName != "" && a.spec.NodeName != n.Name
+	return "", a.node != "" && a.node != n.Name
 }
 
 func isLost(_ *ask, n *node) (string, bool) { return "", n.Lost }
 
-func isCordoned(_ *ask, n *node) (string, bool) { return "", n.Cordoned }
+// cordon is what Kubernetes taints a cordoned node with: pods of DaemonSets tolerate it.
+var cordon = &corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}
+
+func isCordoned(a *ask, n *node) (string, bool) { return "", n.Cordoned && !a.tolerates(cordon) }
 
 func lacksLabel(a *ask, n *node) (string, bool) {
 	for _, want := range a.selector {

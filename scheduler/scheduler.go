@@ -40,6 +40,8 @@ type Pod struct {
 	Identity api.PodIdentity
 	Spec     *corev1.PodSpec
 	Requests api.Resources
+	// Pinned is the only node that the pod may run on, whatever its spec says; empty leaves the choice.
+	Pinned string
 }
 
 // A Decision binds a pod to a node, or refuses it and says why.
@@ -78,6 +80,7 @@ func compareWaiting(a, b Pod) int {
 		-cmp.Compare(priority(a.Spec), priority(b.Spec)),
 		a.Identity.Owner.Compare(b.Identity.Owner),
 		cmp.Compare(a.Identity.Template, b.Identity.Template),
+		cmp.Compare(a.Pinned, b.Pinned),
 		cmp.Compare(a.Identity.Slot, b.Identity.Slot),
 		cmp.Compare(a.Identity.Incarnation, b.Identity.Incarnation),
 		cmp.Compare(a.Identity.UID, b.Identity.UID),
@@ -93,7 +96,7 @@ func priority(spec *corev1.PodSpec) int32 {
 
 // alike reports whether two pods are replicas of one template, so that what is found out for one holds for the other.
 func alike(a, b *Pod) bool {
-	return a.Identity.Template != "" && a.Identity.Template == b.Identity.Template &&
+	return a.Identity.Template != "" && a.Identity.Template == b.Identity.Template && a.Pinned == b.Pinned &&
 		a.Identity.Owner == b.Identity.Owner && a.Requests == b.Requests
 }
 
