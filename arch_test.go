@@ -29,6 +29,7 @@ var rules = []rule{
 	{path: "sync", headway: []string{"api", "sync"}, never: []string{"cuelang.org/", "github.com/nats-io/"}},
 	{path: "schema", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/http", "os/exec", "github.com/go-git/"}},
 	{path: "rewrite", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/http", "os/exec", "github.com/go-git/"}},
+	{path: "evaluator", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/", "net/http", "github.com/go-git/"}},
 	{path: "planner", headway: []string{"api"}, never: effects},
 	{path: "scheduler", headway: []string{"api"}, never: effects},
 	{path: "seal", headway: []string{"api"}, never: []string{"github.com/nats-io/", "cuelang.org/"}},

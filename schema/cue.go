@@ -231,7 +231,7 @@ func (c *cache) dir(dir string, sources *cueSources, generation uint64) (*packag
 		return nil, false
 	}
 	for d, key := range k.result.sources {
-		if sources.key(d) != key {
+		if d == anew || sources.key(d) != key {
 			return nil, false
 		}
 	}

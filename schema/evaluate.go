@@ -52,10 +52,25 @@ type Evaluator interface {
 	Evaluate(ctx context.Context, tree fs.FS, job *Job, done func(dir string, e *Evaluation)) error
 }
 
-// Failed is the evaluation of a directory that yielded nothing, for a reason that a person can act on.
-func Failed(dir, reason string) *Evaluation {
-	return &Evaluation{problems: fileProblem(dir, "%s", reason).problems, read: []string{everyDir}}
+// Failed is the evaluation of a directory that yielded nothing, for a reason that a person can act on. It stands until
+// one of the paths changes that were looked at on the way; if that is nil, the next compile tries again.
+func Failed(job *Job, dir, reason string, looked []string) *Evaluation {
+	e := &Evaluation{problems: fileProblem(dir, "%s", reason).problems, read: []string{anew}}
+	switch {
+	case looked == nil:
+	case job.Language == CUE:
+		e.read = []string{everyDir}
+	case len(looked) > 0:
+		e.read = nil
+		for _, p := range looked {
+			e.read = append(e.read, lookedAt+p, contents+p)
+		}
+	}
+	return e
 }
+
+// anew stands for what is different at every compile.
+const anew = "!"
 
 // A Worker does jobs in its own process.
 type Worker struct{ compiler *Compiler }

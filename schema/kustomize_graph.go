@@ -237,7 +237,7 @@ func (c *kustomizeCache) dir(dir string, state *pathStates, generation uint64) (
 		return nil, false
 	}
 	for p, was := range k.result.read {
-		if state.of(p) != was {
+		if p == anew || state.of(p) != was {
 			return nil, false
 		}
 	}

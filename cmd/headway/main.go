@@ -37,7 +37,9 @@ func (e exit) Unwrap() error { return e.err }
 
 // run executes one command line and returns its exit code: 0 success, 1 error; plan has 2 for changes.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := app{stdin: stdin, stdout: stdout, stderr: stderr}.rootCommand()
+	a := app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.rootCommand()
+	root.AddCommand(a.evaluateCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -90,10 +90,11 @@ func (o planOptions) preview(ctx context.Context, stderr io.Writer) (controller.
 	if err != nil {
 		return controller.Preview{}, err
 	}
-	compiler, err := schema.New(schema.Options{})
+	compiler, end, err := newCompiler(nil, nil)
 	if err != nil {
 		return controller.Preview{}, err
 	}
+	defer end()
 	if o.from != "" {
 		if in.From, err = compileRevision(ctx, local, compiler, o.from, stderr); err != nil {
 			return controller.Preview{}, err

@@ -17,7 +17,6 @@ import (
 	"headway.dev/headway/bus"
 	"headway.dev/headway/bus/embedded"
 	"headway.dev/headway/controller"
-	"headway.dev/headway/schema"
 	"headway.dev/headway/sync/mirror"
 	"headway.dev/headway/sync/webhook"
 )
@@ -93,10 +92,11 @@ func runServer(ctx context.Context, o serverOptions, started chan<- struct{}, lo
 	if err != nil {
 		return err
 	}
-	compiler, err := schema.New(schema.Options{})
+	compiler, end, err := newCompiler(nil, log.With("part", "evaluator"))
 	if err != nil {
 		return err
 	}
+	defer end()
 	host, err := os.Hostname()
 	if err != nil {
 		return err

@@ -86,10 +86,11 @@ func (a app) validatePath(ctx context.Context, path string, tags map[string]stri
 	if err != nil {
 		return nil, err
 	}
-	compiler, err := schema.New(schema.Options{Tags: tags})
+	compiler, end, err := newCompiler(tags, nil)
 	if err != nil {
 		return nil, err
 	}
+	defer end()
 	return compiler.Compile(ctx, tree)
 }
 
