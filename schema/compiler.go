@@ -159,7 +159,11 @@ func (c *Compiler) dataFile(l *listing, path string, generation uint64) *fileRes
 			return fileProblem(path, "cannot be read: %v", err)
 		}
 	}
-	r := c.guard(path, func() *fileResult { return c.compileData(path, data) })
+	r := notText(path, data)
+	if r == nil {
+		r = c.guard(path, func() *fileResult { return c.compileData(path, data) })
+	}
+	r.problems = bounded(path, r.problems)
 	c.cache.keepFile(listed, path, key, generation, r)
 	return r
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -134,6 +135,8 @@ func (d *listedDir) file(fsys fs.FS, name string, e fs.DirEntry) {
 	switch {
 	case e.Type()&fs.ModeSymlink != 0:
 		d.link(fsys, name, manifest)
+	case template.MatchString(name):
+		d.problem(name, true, "is a template and is not read: %s", noTemplates)
 	case !manifest:
 	case !e.Type().IsRegular():
 		d.problem(name, false, "is no file: commit the manifest itself")
@@ -147,6 +150,9 @@ func (d *listedDir) file(fsys fs.FS, name string, e fs.DirEntry) {
 		d.data = append(d.data, name)
 	}
 }
+
+// template matches the names of manifests that are to be rendered first.
+var template = regexp.MustCompile(`\.(ya?ml|json)\.(tmpl|tpl|gotmpl|template|j2|jinja2?|erb|mustache|envsubst)$`)
 
 // link tells of a link. One in place of a manifest is an error, since what it leads to would be missing; one to a
 // directory may well lead to manifests that nobody expects to be read.

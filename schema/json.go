@@ -19,6 +19,7 @@ type jsonReader struct {
 	dec  *json.Decoder
 	// at, line and lineStart follow the decoder: the offset looked at so far, its line, and where that line begins.
 	at, line, lineStart int
+	values              int // read so far
 }
 
 // readJSON parses every value of a file.
@@ -83,6 +84,9 @@ func (r *jsonReader) read(depth int) (*value, error) {
 	}
 	if depth > maxDepth {
 		return nil, &positionedError{pos, fmt.Sprintf("nested more than %d deep", maxDepth)}
+	}
+	if r.values++; r.values > maxValues {
+		return nil, &positionedError{pos, fmt.Sprintf("the file holds more than %d values: split it", maxValues)}
 	}
 	v := &value{pos: pos}
 	switch t := t.(type) {

@@ -72,6 +72,11 @@ func noContent(line []byte) bool {
 // readYAML parses every document of a file.
 func readYAML(file string, data []byte) (docs []*value, problems []api.Problem) {
 	for _, c := range splitYAML(data) {
+		if crowded(c.text) {
+			pos := api.Position{File: file, Line: c.line + 1}
+			problems = append(problems, api.Problem{Source: pos, Message: fmt.Sprintf("the document may hold more than %d values: split it", maxValues)})
+			continue
+		}
 		dec := yaml.NewDecoder(bytes.NewReader(c.text))
 		for {
 			var root yaml.Node
@@ -220,13 +225,18 @@ func (r *yamlReader) merge(v *value, n *yaml.Node, depth int) error {
 	if mv.kind == listKind {
 		sources = mv.items
 	}
+	have := make(map[string]bool, len(v.fields))
+	for _, f := range v.fields {
+		have[f.name] = true
+	}
 	for _, s := range sources {
 		if s.kind != structKind {
 			return r.errorf(n, "<< needs a map, or a list of maps")
 		}
 		for _, f := range s.fields {
-			if v.get(f.name) == nil {
+			if !have[f.name] {
 				v.fields = append(v.fields, f)
+				have[f.name] = true
 			}
 		}
 	}

@@ -40,6 +40,10 @@ func yamlProblem(file string, c chunk, err error) api.Problem {
 	}
 	pos := api.Position{File: file, Line: c.line + line}
 	if line <= len(lines) {
+		if column, message := tabbed(lines[line-1]); column > 0 {
+			pos.Column = column
+			return api.Problem{Source: pos, Message: message}
+		}
 		pos.Column = 1 + len(lines[line-1]) - len(bytes.TrimLeft(lines[line-1], " \t"))
 	}
 	return api.Problem{Source: pos, Message: "not YAML: " + message}
@@ -48,6 +52,8 @@ func yamlProblem(file string, c chunk, err error) api.Problem {
 const (
 	// maxSearched bounds the size of a document whose faulty line is searched for, in bytes.
 	maxSearched = 256 << 10
+	// maxParsed bounds how much of it is parsed for that, in bytes: each step parses the beginning anew.
+	maxParsed = 8 << 20
 	// maxOpen is how many lines a value may run on before a text that ends in it counts as faulty.
 	maxOpen = 40
 )
@@ -64,7 +70,9 @@ func faultyLine(lines [][]byte) int {
 	if len(text) > maxSearched {
 		return 0
 	}
+	parsed := 0
 	parses := func(n int) bool {
+		parsed += offsets[n]
 		var root yaml.Node
 		return yaml.Unmarshal(text[:offsets[n]], &root) == nil
 	}
@@ -79,11 +87,14 @@ func faultyLine(lines [][]byte) int {
 			}
 		}
 		further := 0
-		for n := bad + 1; n <= min(bad+maxOpen, len(lines)); n++ {
+		for n := bad + 1; n <= min(bad+maxOpen, len(lines)) && parsed <= maxParsed; n++ {
 			if parses(n) {
 				further = n
 				break
 			}
+		}
+		if parsed > maxParsed {
+			return 0
 		}
 		if further == 0 {
 			return min(bad, len(lines))
