@@ -4,6 +4,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+// ConfigAnnotation on a pod template, with the value ConfigLive, has the files of config maps, secrets and the downward
+// API change in place when their content does. Else such a change is a rollout.
+const (
+	ConfigAnnotation = "headway.dev/config"
+	ConfigLive       = "live"
+)
+
 // A Digest names immutable content by its SHA-256, in hexadecimal.
 type Digest string
 
@@ -27,6 +34,9 @@ type PodTemplate struct {
 	// ConfigMaps maps each config map that the spec uses to the blob with its content (a ConfigData in JSON). One that
 	// the spec marks optional and that is not declared is absent.
 	ConfigMaps map[string]Digest `json:"configMaps,omitempty"`
+	// Secrets maps each secret that the spec uses to the blob with its content, sealed. One that the spec marks optional
+	// and that is not declared is absent.
+	Secrets map[string]Digest `json:"secrets,omitempty"`
 }
 
 // ConfigData is the content of a config map, as a blob.
