@@ -87,9 +87,6 @@ func newCompiler(options Options) *Compiler {
 	for _, l := range c.later {
 		c.names = append(c.names, l.kind)
 	}
-	for name := range effectless() {
-		c.names = append(c.names, name)
-	}
 	slices.Sort(c.names)
 	return c
 }

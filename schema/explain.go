@@ -52,28 +52,29 @@ type Explanation struct {
 }
 
 // Kinds lists every kind that headway knows by name: those it runs, then those it refuses or takes without effect.
-func Kinds() []KindDoc {
+func (c *Compiler) Kinds() []KindDoc {
 	var docs []KindDoc
 	for _, k := range kinds() {
-		docs = append(docs, KindDoc{Kind: k.kind, APIVersion: k.apiVersion, Class: implemented.String()})
+		d := c.definitions[k.definition()]
+		docs = append(docs, KindDoc{Kind: k.kind, APIVersion: k.apiVersion, Class: d.class.String(), Reason: d.reason})
 	}
-	ran := len(docs)
 	for _, l := range laterKinds() {
 		docs = append(docs, KindDoc{Kind: l.kind, APIVersion: l.apiVersion, Class: refused.String(), Reason: l.reason})
 	}
-	for kind, reason := range effectless() {
-		docs = append(docs, KindDoc{Kind: kind, APIVersion: "v1", Class: accepted.String(), Reason: reason})
+	after := func(d KindDoc) int {
+		if d.Class == implemented.String() {
+			return 0
+		}
+		return 1
 	}
-	byName := func(a, b KindDoc) int { return cmp.Compare(a.Kind, b.Kind) }
-	slices.SortFunc(docs[:ran], byName)
-	slices.SortFunc(docs[ran:], byName)
+	slices.SortFunc(docs, func(a, b KindDoc) int { return cmp.Or(cmp.Compare(after(a), after(b)), cmp.Compare(a.Kind, b.Kind)) })
 	return docs
 }
 
 // Explain describes the field at a path of names below a kind, with its members; recursive goes into those too. The kind
 // may be written in any case, and in the plural. Errors name what is misspelt, and what may have been meant.
 func (c *Compiler) Explain(kind string, path []string, recursive bool) (Explanation, error) {
-	doc, err := findKind(kind)
+	doc, err := c.findKind(kind)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -86,7 +87,8 @@ func (c *Compiler) Explain(kind string, path []string, recursive bool) (Explanat
 		out.Field = FieldDoc{Name: doc.Kind, Type: doc.Kind, Class: doc.Class, Reason: doc.Reason}
 		return out, nil
 	}
-	f := &fieldRule{name: doc.Kind, typ: c.definitions[entry.definition()]}
+	definition := c.definitions[entry.definition()]
+	f := &fieldRule{name: doc.Kind, typ: definition, class: definition.class, reason: definition.reason}
 	for i, name := range path {
 		if f, err = member(f, name, strings.Join(append([]string{doc.Kind}, path[:i]...), ".")); err != nil {
 			return Explanation{}, err
@@ -104,8 +106,8 @@ func (c *Compiler) Explain(kind string, path []string, recursive bool) (Explanat
 }
 
 // findKind looks a kind up by what a person writes for it.
-func findKind(name string) (KindDoc, error) {
-	all := Kinds()
+func (c *Compiler) findKind(name string) (KindDoc, error) {
+	all := c.Kinds()
 	names := make([]string, len(all))
 	for i, k := range all {
 		names[i] = k.Kind

@@ -70,7 +70,7 @@ func TestExplainKnowsEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range Kinds() {
+	for _, k := range c.Kinds() {
 		e, err := c.Explain(strings.ToLower(k.Kind), nil, true)
 		if err != nil {
 			t.Fatal(err)

@@ -87,9 +87,6 @@ func laterKinds() []laterKind {
 	}
 }
 
-// effectless is empty: kinds that are taken without effect say so in their definition.
-func effectless() map[string]string { return nil }
-
 // A verdict says what becomes of an object by its apiVersion and kind alone.
 type verdict struct {
 	entry   *kindEntry  // nil unless there is a definition

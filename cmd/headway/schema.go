@@ -67,7 +67,11 @@ func explain(path string, recursive bool) (schema.Explanation, error) {
 }
 
 func printKinds(w io.Writer, out format) error {
-	kinds := schema.Kinds()
+	compiler, err := schema.New(schema.Options{})
+	if err != nil {
+		return err
+	}
+	kinds := compiler.Kinds()
 	if out != formatText {
 		return printData(w, out, kinds)
 	}
@@ -177,8 +181,12 @@ func completeField(_ *cobra.Command, args []string, toComplete string) ([]string
 	}
 	dot := strings.LastIndexByte(toComplete, '.')
 	if dot < 0 {
+		compiler, err := schema.New(schema.Options{})
+		if err != nil {
+			return nil, directive
+		}
 		var names []string
-		for _, k := range schema.Kinds() {
+		for _, k := range compiler.Kinds() {
 			if name := strings.ToLower(k.Kind); strings.HasPrefix(name, strings.ToLower(toComplete)) {
 				names = append(names, name+"\t"+k.APIVersion+", "+k.Class)
 			}
