@@ -194,9 +194,6 @@ func (s *pathStates) of(entry string) string {
 	if state, ok := s.known[entry]; ok {
 		return state
 	}
-	if s.kinds == nil {
-		s.kinds = map[string]fs.FileMode{}
-	}
 	state := ""
 	switch name := entry[1:]; entry[:1] {
 	case lookedAt:

@@ -1,20 +1,19 @@
 package schema
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 
 	"headway.dev/headway/api"
 )
 
 // kustomizations are those of a tree.
 type kustomizations struct {
-	roots    []string // directories to build
+	roots    []string          // directories to build
+	files    map[string]string // the kustomization file of each directory
 	problems []api.Problem
 }
 
@@ -45,7 +44,10 @@ func (c *Compiler) kustomizations(l *listing) *kustomizations {
 	for _, dir := range slices.Sorted(maps.Keys(g.byDir)) {
 		g.follow(g.byDir[dir])
 	}
-	k := &kustomizations{problems: g.bad, roots: g.roots()}
+	k := &kustomizations{problems: g.bad, roots: g.roots(), files: map[string]string{}}
+	for _, dir := range k.roots {
+		k.files[dir] = g.byDir[dir].file
+	}
 	k.problems = append(k.problems, g.takeOut(len(k.roots) == 1 && k.roots[0] == ".")...)
 	return k
 }
@@ -186,78 +188,4 @@ func unusedFiles(file string, names []string) api.Problem {
 	p := fileProblem(file, "leaves out %s%s, which is not used: list it under resources, or move it out of the directory", strings.Join(names, ", "), more).problems[0]
 	p.Warning = true
 	return p
-}
-
-// A kustomizeCache keeps what kustomizations were built to.
-type kustomizeCache struct {
-	mu   sync.Mutex
-	dirs map[string]*kept[*kustomizeResult]
-}
-
-type kustomizeResult struct {
-	fileResult
-	read map[string]string // what each path was that the build looked at
-}
-
-// compileKustomizations builds the kustomizations of which anything that they look at has changed.
-func (c *Compiler) compileKustomizations(ctx context.Context, l *listing, k *kustomizations, generation uint64, add func(*fileResult)) error {
-	if len(k.problems) > 0 {
-		add(&fileResult{problems: k.problems})
-	}
-	state := &pathStates{l: l, known: map[string]string{}}
-	job := &Job{Language: Kustomize}
-	for _, dir := range k.roots {
-		if r, ok := c.kustomized.dir(dir, state, generation); ok {
-			add(&r.fileResult)
-			continue
-		}
-		job.Dirs = append(job.Dirs, dir)
-	}
-	if len(job.Dirs) > 0 {
-		if err := c.evaluator.Evaluate(ctx, l.fsys, job, func(dir string, e *Evaluation) {
-			r := &kustomizeResult{fileResult: *c.take(dir, e), read: map[string]string{}}
-			for _, p := range e.read {
-				r.read[p] = state.of(p)
-			}
-			c.kustomized.keep(dir, generation, r)
-			add(&r.fileResult)
-		}); err != nil {
-			return err
-		}
-	}
-	c.kustomized.end(generation)
-	return nil
-}
-
-func (c *kustomizeCache) dir(dir string, state *pathStates, generation uint64) (*kustomizeResult, bool) {
-	c.mu.Lock()
-	k, ok := c.dirs[dir]
-	c.mu.Unlock()
-	if !ok {
-		return nil, false
-	}
-	for p, was := range k.result.read {
-		if p == anew || state.of(p) != was {
-			return nil, false
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k.used = max(k.used, generation)
-	return k.result, true
-}
-
-func (c *kustomizeCache) keep(dir string, generation uint64, r *kustomizeResult) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dirs == nil {
-		c.dirs = map[string]*kept[*kustomizeResult]{}
-	}
-	c.dirs[dir] = &kept[*kustomizeResult]{generation, r}
-}
-
-func (c *kustomizeCache) end(generation uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	maps.DeleteFunc(c.dirs, func(_ string, k *kept[*kustomizeResult]) bool { return k.used+keepFor <= generation })
 }
