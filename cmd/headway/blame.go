@@ -78,10 +78,11 @@ which language. OBJECT is Kind/namespace/name, or Kind/name. Values of secrets a
 // blameObject walks back until every field has had another value. A revision in which the object does not evaluate says
 // nothing of it, and is passed over.
 func blameObject(ctx context.Context, local *mirror.Local, ref api.Ref, rev string, limit int) (blame, error) {
-	compiler, err := schema.New(schema.Options{})
+	compiler, end, err := newCompiler(nil, nil)
 	if err != nil {
 		return blame{}, err
 	}
+	defer end()
 	head, err := local.At(ctx, rev)
 	if err != nil {
 		return blame{}, err

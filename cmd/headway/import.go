@@ -11,7 +11,6 @@ import (
 
 	"headway.dev/headway/api"
 	"headway.dev/headway/rewrite"
-	"headway.dev/headway/schema"
 )
 
 // importOptions are the flags of import.
@@ -98,10 +97,11 @@ func (o importOptions) run(c *cobra.Command, dir string) (imported, error) {
 			return imported{}, fmt.Errorf("%s is there already: move it away, or write over it with --force; nothing was written", filepath.Join(dir, f.To))
 		}
 	}
-	compiler, err := schema.New(schema.Options{})
+	compiler, end, err := newCompiler(nil, nil)
 	if err != nil {
 		return imported{}, err
 	}
+	defer end()
 	result := imported{Files: im.Files, Left: im.Left}
 	objects, differences, err := im.Compare(c.Context(), compiler, tree)
 	if err != nil {

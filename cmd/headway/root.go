@@ -45,7 +45,7 @@ A commit deploys, a reverted commit rolls back, and headway plan shows what a co
 	}
 	add("run", a.upCommand(), a.serverCommand(), a.nodeCommand(), a.labCommand())
 	add("change", a.initCommand(), a.schemaCommand(), a.validateCommand(), a.fmtCommand(), a.importCommand(), a.planCommand(), a.historyCommand(), a.blameCommand(), a.rollbackCommand())
-	add("look", a.statusCommand(), a.getCommand(), a.describeCommand(), a.eventsCommand(), a.logsCommand(), a.execCommand(), a.waitCommand())
+	add("look", a.statusCommand(), a.getCommand(), a.describeCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(), a.execCommand(), a.waitCommand())
 	return root
 }
 
