@@ -1,10 +1,11 @@
 package schema
 
 import (
-	"fmt"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue/errors"
@@ -13,46 +14,67 @@ import (
 	"headway.dev/headway/api"
 )
 
-// problems translates CUE's errors: one for each place, however many alternatives failed there.
-func (m *cueModule) problems(dir string, ref api.Ref, at []string, err error) []api.Problem {
+// treePosition is a position in the tree; zero for one in a file that comes with the program.
+func (m *cueModule) treePosition(p token.Pos) api.Position {
+	if !p.IsValid() {
+		return api.Position{}
+	}
+	file := m.inTree(p.Filename())
+	if m.carried[path.Dir(file)] {
+		return api.Position{}
+	}
+	return api.Position{File: file, Line: p.Line(), Column: p.Column()}
+}
+
+// authored is the first of some positions that someone wrote who works on the tree: not in a file that comes with the
+// program, and rather not in one that was vendored. It is zero if there is none.
+func (m *cueModule) authored(positions ...token.Pos) api.Position {
+	var vendored api.Position
+	for _, p := range positions {
+		pos := m.treePosition(p)
+		switch _, inMod := below(pos.File, m.inMod()); {
+		case pos.Line == 0:
+		case !inMod:
+			return pos
+		case vendored.Line == 0:
+			vendored = pos
+		}
+	}
+	return vendored
+}
+
+// problems translates CUE's errors, one for each place, however many alternatives failed there. The paths in them begin
+// with at, which is left out. Where an error has no position in the tree, at gives one.
+func (m *cueModule) problems(ref api.Ref, at []string, fallback func(rest []string) api.Position, err error) []api.Problem {
 	var out []api.Problem
-	told := map[string]int{} // the problem of each path
-	for _, ce := range errors.Errors(err) {
-		steps := errors.Path(ce)
+	for _, c := range m.complaints(err) {
+		steps := c.path
 		if len(steps) >= len(at) && slices.Equal(steps[:len(at)], at) {
 			steps = steps[len(at):]
 		}
-		p := api.Problem{Source: m.errorPosition(dir, ce), Ref: ref, Field: cueField(steps), Message: m.message(ce)}
-		if strings.Contains(p.Message, "empty disjunction") {
-			continue // what follows says why each alternative failed
-		}
-		if first, ok := told[p.Field]; ok && p.Field != "" {
-			if !strings.Contains(out[first].Message, p.Message) {
-				out[first].Message += "; or: " + p.Message
+		pos := c.position
+		if pos.Line == 0 || c.absent {
+			if p := fallback(steps); p.Line > 0 || pos.Line == 0 {
+				pos = p
 			}
-			continue
 		}
-		told[p.Field] = len(out)
-		out = append(out, p)
+		out = append(out, api.Problem{Source: pos, Ref: ref, Field: cueField(steps), Message: c.message})
 	}
 	if len(out) == 0 {
-		out = append(out, api.Problem{Source: api.Position{File: dir}, Ref: ref, Message: err.Error()})
+		out = append(out, api.Problem{Source: fallback(nil), Ref: ref, Message: err.Error()})
 	}
 	return out
 }
 
-func (m *cueModule) errorPosition(dir string, err errors.Error) api.Position {
-	for _, p := range append([]token.Pos{err.Position()}, err.InputPositions()...) {
-		if pos := m.treePosition(p); pos.Line > 0 {
-			return pos
-		}
-	}
-	return api.Position{File: dir}
+// inFile is the position of what is known to be in a file or directory only.
+func inFile(name string) func([]string) api.Position {
+	return func([]string) api.Position { return api.Position{File: name} }
 }
 
 var (
 	packagePrefix = regexp.MustCompile(`^\["[^"]*"\]: `)
 	importPrefix  = regexp.MustCompile(`^import failed: (\S+:\d+:\d+: )?`)
+	missingImport = regexp.MustCompile(`^cannot find package "([^"]+)": (?:cannot find module|cannot fetch|cannot expand)`)
 )
 
 // message is an error's text, with its causes but without its path.
@@ -60,23 +82,25 @@ func (m *cueModule) message(err errors.Error) string {
 	text := strings.TrimPrefix(err.Error(), strings.Join(errors.Path(err), ".")+": ")
 	text = importPrefix.ReplaceAllString(packagePrefix.ReplaceAllString(text, ""), "")
 	text = strings.ReplaceAll(text, m.mount+string(filepath.Separator), "")
-	if strings.Contains(text, "cannot find module providing package") {
-		text += ": headway fetches no modules; vendor it under cue.mod/pkg"
+	if found := missingImport.FindStringSubmatch(text); found != nil {
+		return "import " + strconv.Quote(found[1]) + ": it is not in the repository, and headway fetches no modules: vendor it as " +
+			m.inMod("pkg", found[1])
 	}
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// cueField writes a CUE path as other fields are written.
+// cueField writes a CUE path as other fields are written. Indices of lists are numbers in it; names of numbers are quoted.
 func cueField(path []string) string {
 	steps := make([]any, len(path))
 	for i, s := range path {
-		steps[i] = s
-		if n := strings.Trim(s, "0123456789"); n == "" && s != "" {
-			var index int
-			if _, err := fmt.Sscan(s, &index); err == nil {
-				steps[i] = index
-			}
+		if index, err := strconv.Atoi(s); err == nil {
+			steps[i] = index
+			continue
 		}
+		if name, err := strconv.Unquote(s); err == nil {
+			s = name
+		}
+		steps[i] = s
 	}
 	return fieldPath(steps)
 }

@@ -177,7 +177,7 @@ func (m *cueModule) parsed(file string, data []byte) (text []byte, imports []str
 		return data, nil
 	}
 	p := cuePackage{path.Dir(file), head.PackageName()}
-	m.broken[p] = append(m.broken[p], m.problems(p.dir, api.Ref{}, nil, err)...)
+	m.broken[p] = append(m.broken[p], m.problems(api.Ref{}, nil, inFile(file), err)...)
 	return []byte("package " + p.name), nil
 }
 

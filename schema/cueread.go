@@ -3,12 +3,8 @@ package schema
 import (
 	"encoding/base64"
 	"fmt"
-	"path"
 
 	"cuelang.org/go/cue"
-	"cuelang.org/go/cue/token"
-
-	"headway.dev/headway/api"
 )
 
 // value reads a concrete CUE value. Positions that only an imported file has are left out.
@@ -83,16 +79,4 @@ func (w *cueWalk) inherit(v *value) {
 			return
 		}
 	}
-}
-
-// treePosition is a position in the tree; zero for one in a file that headway adds.
-func (m *cueModule) treePosition(p token.Pos) api.Position {
-	if !p.IsValid() {
-		return api.Position{}
-	}
-	file := m.inTree(p.Filename())
-	if m.carried[path.Dir(file)] {
-		return api.Position{}
-	}
-	return api.Position{File: file, Line: p.Line(), Column: p.Column()}
 }

@@ -1,8 +1,11 @@
 package schema
 
 import (
+	"iter"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/build"
@@ -14,7 +17,7 @@ import (
 // instance finds the objects of a loaded package.
 func (e *cueEvaluation) instance(dir string, instance *build.Instance, out *fileResult, r *packageResult) {
 	if instance.Err != nil {
-		for _, p := range e.module.problems(dir, api.Ref{}, nil, instance.Err) {
+		for _, p := range e.module.problems(api.Ref{}, nil, inFile(dir), instance.Err) {
 			p.Field = "" // it would be the package
 			out.problems = append(out.problems, p)
 		}
@@ -30,7 +33,7 @@ func (e *cueEvaluation) instance(dir string, instance *build.Instance, out *file
 	v := built.context.BuildInstance(instance)
 	w.find(v, nil, 0)
 	if err := v.Err(); err != nil && len(found.problems) == 0 && len(r.open) == 0 {
-		found.problems = e.module.problems(dir, api.Ref{}, nil, err)
+		found.problems = e.module.problems(api.Ref{}, nil, w.near(v), err)
 	}
 	e.context = built // unless there was a panic, after which no one knows what it holds
 	out.objects = append(out.objects, found.objects...)
@@ -97,7 +100,7 @@ func (w *cueWalk) find(v cue.Value, at []string, depth int) {
 		}
 	}
 	if err := v.Err(); kind == cue.BottomKind && err != nil && !isIncomplete(v) {
-		w.result.problems = append(w.result.problems, w.module.problems(w.dir, api.Ref{}, nil, err)...)
+		w.result.problems = append(w.result.problems, w.module.problems(api.Ref{}, nil, w.near(v), err)...)
 	}
 }
 
@@ -122,7 +125,7 @@ func (w *cueWalk) object(v cue.Value, at []string) {
 		ref := w.compiler.refOf(w.head(v))
 		bad := fileResult{
 			objects:  []*declared{{ref: ref, source: w.source(v)}},
-			problems: w.module.problems(w.dir, ref, at, err),
+			problems: w.failures(v, ref, at),
 		}
 		if isIncomplete(v) {
 			w.directory.open = append(w.directory.open, openObject{w.pkg, bad})
@@ -135,6 +138,96 @@ func (w *cueWalk) object(v cue.Value, at []string) {
 	doc := w.value(v)
 	doc.pos = w.source(v)
 	w.compiler.document(w.result, doc)
+}
+
+// failures are all that is wrong with an object: what contradicts itself, and what is only not there yet, which CUE
+// leaves out where it finds the former.
+func (w *cueWalk) failures(v cue.Value, ref api.Ref, at []string) []api.Problem {
+	var out []api.Problem
+	near := w.near(v)
+	var collect func(v cue.Value, depth int)
+	collect = func(v cue.Value, depth int) {
+		err := v.Validate(cue.Concrete(true))
+		if err == nil {
+			return
+		}
+		for _, p := range w.module.problems(ref, at, near, err) {
+			if !slices.ContainsFunc(out, func(o api.Problem) bool { return o.Field == p.Field }) {
+				out = append(out, p)
+			}
+		}
+		if v.Err() == nil || depth > maxDepth {
+			return // all of it is told
+		}
+		for child := range members(v) {
+			collect(child, depth+1)
+		}
+	}
+	collect(v, 0)
+	return out
+}
+
+// near gives a position for what has none below a value: that of the nearest thing around it, best in the directory at
+// hand, where it can be mended.
+func (w *cueWalk) near(v cue.Value) func(rest []string) api.Position {
+	return func(rest []string) api.Position {
+		best := api.Position{File: w.dir}
+		for n := len(rest); n >= 0; n-- {
+			around := lookup(v, rest[:n])
+			_, parts := around.Expr()
+			for _, p := range append([]cue.Value{around}, parts...) {
+				pos := w.module.treePosition(p.Pos())
+				if pos.Line > 0 && path.Dir(pos.File) == w.dir {
+					return pos
+				}
+				if best.Line == 0 && pos.Line > 0 {
+					best = pos
+				}
+			}
+		}
+		return best
+	}
+}
+
+// lookup finds a value below another, by steps as errors have them.
+func lookup(v cue.Value, steps []string) cue.Value {
+	selectors := make([]cue.Selector, len(steps))
+	for i, s := range steps {
+		if index, err := strconv.Atoi(s); err == nil {
+			selectors[i] = cue.Index(index)
+			continue
+		}
+		if name, err := strconv.Unquote(s); err == nil {
+			s = name
+		}
+		if strings.HasPrefix(s, "#") {
+			selectors[i] = cue.Def(s)
+			continue
+		}
+		selectors[i] = cue.Str(s)
+	}
+	return v.LookupPath(cue.MakePath(selectors...))
+}
+
+// members are the values of a struct or list, as far as there are any.
+func members(v cue.Value) iter.Seq[cue.Value] {
+	return func(yield func(cue.Value) bool) {
+		if fields, err := v.Fields(); err == nil {
+			for fields.Next() {
+				if !yield(fields.Value()) {
+					return
+				}
+			}
+			return
+		}
+		if list, err := v.List(); err == nil {
+			for list.Next() {
+				if !yield(list.Value()) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // head reads just enough of an object to name it.
