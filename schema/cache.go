@@ -16,6 +16,7 @@ type cache struct {
 	files      map[fileKey]*keptFile
 	dirs       map[fileKey]*listedDir
 	packages   map[string]*kept[*packageResult]
+	order      order
 }
 
 // A fileKey is a path and the key of what is there.

@@ -134,7 +134,7 @@ func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (*Result, error) {
 		return nil, err
 	}
 	c.cache.end(generation)
-	return link(slices.Concat(data, others)), nil
+	return link(slices.Concat(data, others), &c.cache.order), nil
 }
 
 // dataFile gives what a YAML or JSON file holds, from the cache if its content was met before.

@@ -3,7 +3,6 @@ package schema
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -26,8 +25,9 @@ func named(object runtime.Object, ref api.Ref) runtime.Object {
 // A linker joins what the files hold, and checks what objects say of each other.
 type linker struct {
 	problems []api.Problem
-	// declared are the objects by ref, those in quarantine too.
-	declared map[api.Ref]*declared
+	// declared are the objects ordered by ref, each once, those in quarantine too. A pass over all objects should walk
+	// it, and look up (find) only what it needs: there may be many thousands.
+	declared []*declared
 	// open are the namespaces with workloads that could not be read: a service may well select those. blind stands for all namespaces, when a whole file could not be read.
 	open  map[string]bool
 	blind bool
@@ -36,34 +36,32 @@ type linker struct {
 }
 
 // link makes the result from the parts, which may come in any order.
-func link(parts []*fileResult) *Result {
-	l := &linker{declared: map[api.Ref]*declared{}, open: map[string]bool{}}
-	var objects []*declared
+func link(parts []*fileResult, o *order) *Result {
+	l := &linker{open: map[string]bool{}}
 	var notes []note
+	empty := true
 	for _, p := range parts {
 		l.problems = append(l.problems, p.problems...)
 		l.blind = l.blind || slices.ContainsFunc(p.problems, func(p api.Problem) bool { return p.Ref.IsZero() && !p.Warning })
-		objects = append(objects, p.objects...)
 		notes = append(notes, p.notes...)
+		empty = empty && len(p.objects) == 0 && len(p.notes) == 0
 	}
-	slices.SortStableFunc(objects, func(a, b *declared) int { return comparePositions(a.source, b.source) })
-	l.identities(objects)
-	refs := slices.SortedFunc(maps.Keys(l.declared), api.Ref.Compare)
-	l.references(refs)
-	l.clusters(refs)
-	l.nodePorts(refs)
-	l.scaling(refs)
-	l.selections(refs)
-	l.namespaces(refs)
+	l.identities(o.sorted(parts))
+	l.references()
+	l.clusters()
+	l.nodePorts()
+	l.scaling()
+	l.selections()
+	l.namespaces()
 	l.tell(notes)
-	if len(objects) == 0 && len(notes) == 0 && !slices.ContainsFunc(l.problems, func(p api.Problem) bool { return !p.Warning }) {
+	if empty && !slices.ContainsFunc(l.problems, func(p api.Problem) bool { return !p.Warning }) {
 		l.problems = append(l.problems, api.Problem{Message: "the tree holds no object at all: is the path right? (to remove everything, keep a Namespace)"})
 	}
 
-	r := &Result{Complete: true}
-	for _, ref := range refs {
-		if d := l.declared[ref]; d.stands() {
-			r.Objects = append(r.Objects, api.Object{Ref: ref, Source: d.source, Value: d.value})
+	r := &Result{Complete: true, Objects: make([]api.Object, 0, len(l.declared))}
+	for _, d := range l.declared {
+		if d.stands() {
+			r.Objects = append(r.Objects, api.Object{Ref: d.ref, Source: d.source, Value: d.value})
 		}
 	}
 	slices.SortFunc(l.problems, compareProblems)
@@ -74,40 +72,59 @@ func link(parts []*fileResult) *Result {
 	return r
 }
 
+// index finds the place of an object by its ref.
+func (l *linker) index(ref api.Ref) (int, bool) {
+	return slices.BinarySearchFunc(l.declared, ref, func(d *declared, ref api.Ref) int { return d.ref.Compare(ref) })
+}
+
+// find finds an object by its ref; nil if it is not declared.
+func (l *linker) find(ref api.Ref) *declared {
+	if i, ok := l.index(ref); ok {
+		return l.declared[i]
+	}
+	return nil
+}
+
+// change gives a declared object other properties, in this linking only: it may be part of other trees.
+func (l *linker) change(ref api.Ref, f func(*declared)) {
+	if i, ok := l.index(ref); ok {
+		d := *l.declared[i]
+		f(&d)
+		l.declared[i] = &d
+	}
+}
+
 // workloads are the kinds that make pods.
 func workloads() []string {
 	return []string{"Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController"}
 }
 
 // quarantine takes an object out of the result, but not out of mind.
-func (l *linker) quarantine(ref api.Ref) {
-	d := *l.declared[ref]
-	d.faulty = true
-	l.declared[ref] = &d
-}
+func (l *linker) quarantine(ref api.Ref) { l.change(ref, func(d *declared) { d.faulty = true }) }
 
-// identities finds objects that are declared more than once. Equal ones are one; of different ones, none is taken.
+// identities takes in objects that are ordered by ref, and finds those that are declared more than once. Equal ones are
+// one; of different ones, none is taken.
 func (l *linker) identities(objects []*declared) {
-	doubled := map[api.Ref][]*declared{}
-	for _, d := range objects {
-		if d.ref.Name == unnamed {
-			continue
+	var doubled [][]*declared
+	l.declared = make([]*declared, 0, len(objects))
+	for len(objects) > 0 {
+		n := 1
+		for n < len(objects) && objects[n].ref == objects[0].ref {
+			n++
 		}
-		if d.value == nil && slices.Contains(workloads(), d.ref.Kind) {
-			l.open[cmp.Or(d.ref.Namespace, corev1.NamespaceDefault)] = true
+		for _, d := range objects[:n] {
+			if d.value == nil && slices.Contains(workloads(), d.ref.Kind) {
+				l.open[cmp.Or(d.ref.Namespace, corev1.NamespaceDefault)] = true
+			}
 		}
-		first, ok := l.declared[d.ref]
-		if !ok {
-			l.declared[d.ref] = d
-			continue
+		l.declared = append(l.declared, objects[0])
+		if n > 1 {
+			doubled = append(doubled, objects[:n])
 		}
-		if len(doubled[d.ref]) == 0 {
-			doubled[d.ref] = []*declared{first}
-		}
-		doubled[d.ref] = append(doubled[d.ref], d)
+		objects = objects[n:]
 	}
-	for ref, all := range doubled {
-		l.doubled(ref, all)
+	for _, all := range doubled {
+		l.doubled(all[0].ref, all)
 	}
 }
 
@@ -150,14 +167,17 @@ func (l *linker) report(d *declared, warning bool, format string, args ...any) {
 }
 
 // namespaces warns once of each namespace that has objects but is not declared.
-func (l *linker) namespaces(refs []api.Ref) {
+func (l *linker) namespaces() {
 	told := map[string]bool{"": true, corev1.NamespaceDefault: true}
-	for _, ref := range refs {
-		if _, ok := l.declared[api.Ref{Kind: "Namespace", Name: ref.Namespace}]; ok || told[ref.Namespace] {
+	for _, d := range l.declared {
+		namespace := d.ref.Namespace
+		if told[namespace] {
 			continue
 		}
-		told[ref.Namespace] = true
-		l.report(l.declared[ref], true, "namespace %s is not declared: add a Namespace object", ref.Namespace)
+		told[namespace] = true
+		if l.find(api.Ref{Kind: "Namespace", Name: namespace}) == nil {
+			l.report(d, true, "namespace %s is not declared: add a Namespace object", namespace)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package schema
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -46,24 +45,19 @@ func podLabels(object runtime.Object) (labels.Set, bool) {
 // at reports a problem at a field of an object; it is said at the object, whose parts are not kept.
 func (l *linker) at(ref api.Ref, warning bool, field, format string, args ...any) {
 	l.problems = append(l.problems, api.Problem{
-		Source: l.declared[ref].source, Ref: ref, Field: field, Message: fmt.Sprintf(format, args...), Warning: warning,
+		Source: l.find(ref).source, Ref: ref, Field: field, Message: fmt.Sprintf(format, args...), Warning: warning,
 	})
 }
 
 // selections warns of services and disruption budgets that no pod answers.
-func (l *linker) selections(refs []api.Ref) {
-	pods := map[string][]labels.Set{}
-	for _, ref := range refs {
-		if set, ok := podLabels(l.declared[ref].value); ok {
-			pods[ref.Namespace] = append(pods[ref.Namespace], set)
-		}
-	}
-	for _, ref := range refs {
-		if l.blind || l.open[ref.Namespace] {
+func (l *linker) selections() {
+	var pods *podIndex
+	for _, d := range l.declared {
+		if l.blind || l.open[d.ref.Namespace] {
 			continue
 		}
 		var selector labels.Selector
-		switch v := l.declared[ref].value.(type) {
+		switch v := d.value.(type) {
 		case *corev1.Service:
 			if len(v.Spec.Selector) == 0 {
 				continue
@@ -78,22 +72,25 @@ func (l *linker) selections(refs []api.Ref) {
 		default:
 			continue
 		}
+		if pods == nil {
+			pods = indexPods(l.declared)
+		}
 		switch {
-		case slices.ContainsFunc(pods[ref.Namespace], func(set labels.Set) bool { return selector.Matches(set) }):
+		case pods.selected(d.ref.Namespace, selector):
 		case selector.String() == "":
-			l.at(ref, true, "spec.selector", "selects no pod of the namespace")
+			l.at(d.ref, true, "spec.selector", "selects no pod of the namespace")
 		default:
-			l.at(ref, true, "spec.selector", "%s selects no pod of the namespace", selector)
+			l.at(d.ref, true, "spec.selector", "%s selects no pod of the namespace", selector)
 		}
 	}
 }
 
 // clusters finds the settings of the fleet, of which there may be one.
-func (l *linker) clusters(refs []api.Ref) {
+func (l *linker) clusters() {
 	var found []api.Ref
-	for _, ref := range refs {
-		if c, ok := l.declared[ref].value.(*api.Cluster); ok {
-			found = append(found, ref)
+	for _, d := range l.declared {
+		if c, ok := d.value.(*api.Cluster); ok {
+			found = append(found, d.ref)
 			l.strict = l.strict || c.Spec.Unsupported == api.UnsupportedRefuse
 		}
 	}
@@ -115,7 +112,7 @@ func names(refs []api.Ref) string {
 }
 
 // nodePorts finds ports of the nodes that two services ask for.
-func (l *linker) nodePorts(refs []api.Ref) {
+func (l *linker) nodePorts() {
 	type id struct {
 		port     int32
 		protocol corev1.Protocol
@@ -125,15 +122,15 @@ func (l *linker) nodePorts(refs []api.Ref) {
 		index int
 	}
 	held := map[id][]holder{}
-	for _, ref := range refs {
-		s, ok := l.declared[ref].value.(*corev1.Service)
-		if !ok || l.declared[ref].faulty {
+	for _, d := range l.declared {
+		s, ok := d.value.(*corev1.Service)
+		if !ok || d.faulty {
 			continue
 		}
 		for n, p := range s.Spec.Ports {
 			if p.NodePort != 0 {
 				k := id{p.NodePort, p.Protocol}
-				held[k] = append(held[k], holder{ref, n})
+				held[k] = append(held[k], holder{d.ref, n})
 			}
 		}
 	}
@@ -151,15 +148,15 @@ func (l *linker) nodePorts(refs []api.Ref) {
 
 // scaling finds workloads that two autoscalers would set, and leaves the replicas of a workload open where an autoscaler
 // sets them and its author did not: that nobody wrote a number means the number that there is.
-func (l *linker) scaling(refs []api.Ref) {
+func (l *linker) scaling() {
 	scalers := map[api.Ref][]api.Ref{}
-	for _, ref := range refs {
-		h, ok := l.declared[ref].value.(*autoscalingv2.HorizontalPodAutoscaler)
-		if !ok || !l.declared[ref].right() {
+	for _, d := range l.declared {
+		h, ok := d.value.(*autoscalingv2.HorizontalPodAutoscaler)
+		if !ok || !d.right() {
 			continue
 		}
-		target := api.Ref{Kind: h.Spec.ScaleTargetRef.Kind, Namespace: ref.Namespace, Name: h.Spec.ScaleTargetRef.Name}
-		scalers[target] = append(scalers[target], ref)
+		target := api.Ref{Kind: h.Spec.ScaleTargetRef.Kind, Namespace: d.ref.Namespace, Name: h.Spec.ScaleTargetRef.Name}
+		scalers[target] = append(scalers[target], d.ref)
 	}
 	for target, by := range scalers {
 		if len(by) > 1 {
@@ -169,10 +166,8 @@ func (l *linker) scaling(refs []api.Ref) {
 			}
 			continue
 		}
-		if d, ok := l.declared[target]; ok && d.unscaled && d.stands() && l.declared[by[0]].stands() {
-			open := *d
-			open.value = withoutReplicas(d.value)
-			l.declared[target] = &open
+		if d := l.find(target); d != nil && d.unscaled && d.stands() && l.find(by[0]).stands() {
+			l.change(target, func(d *declared) { d.value = withoutReplicas(d.value) })
 		}
 	}
 }

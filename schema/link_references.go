@@ -15,33 +15,32 @@ import (
 )
 
 // references checks that what objects name is there.
-func (l *linker) references(refs []api.Ref) {
-	for _, ref := range refs {
-		d := l.declared[ref]
+func (l *linker) references() {
+	for _, d := range l.declared {
 		if !d.right() {
 			continue
 		}
 		bad := false
 		for _, u := range d.uses {
 			if message := l.missing(u); message != "" {
-				l.problems = append(l.problems, api.Problem{Source: u.source, Ref: ref, Field: u.field, Message: message, Warning: u.warning})
+				l.problems = append(l.problems, api.Problem{Source: u.source, Ref: d.ref, Field: u.field, Message: message, Warning: u.warning})
 				bad = bad || !u.warning
 			}
 		}
 		if bad {
-			l.quarantine(ref)
+			l.quarantine(d.ref)
 		}
 	}
 }
 
 // missing says what is wrong with a use; empty is nothing.
 func (l *linker) missing(u use) string {
-	target, ok := l.declared[u.target]
+	target := l.find(u.target)
 	switch {
-	case !ok && (u.optional || u.key != ""):
+	case target == nil && (u.optional || u.key != ""):
 		// Where the whole is missing, that is said once.
 		return ""
-	case !ok:
+	case target == nil:
 		return fmt.Sprintf("%s is not declared%s", u.target, l.elsewhere(u.target))
 	case target.value == nil || target.faulty && u.port == nil:
 		if u.key != "" {
@@ -96,8 +95,8 @@ func missingPort(u use, target *declared) string {
 // elsewhere looks for an object of the name in other namespaces, or of a like name in its own.
 func (l *linker) elsewhere(ref api.Ref) string {
 	var names, namespaces []string
-	for r := range l.declared {
-		switch {
+	for _, d := range l.declared {
+		switch r := d.ref; {
 		case r.Kind != ref.Kind:
 		case r.Namespace == ref.Namespace:
 			names = append(names, r.Name)
@@ -105,12 +104,10 @@ func (l *linker) elsewhere(ref api.Ref) string {
 			namespaces = append(namespaces, r.Namespace)
 		}
 	}
-	slices.Sort(names)
 	if near := nearest(ref.Name, names); near != "" {
 		return "; did you mean " + near + "?"
 	}
 	if len(namespaces) > 0 {
-		slices.Sort(namespaces)
 		return "; there is one in namespace " + namespaces[0]
 	}
 	return ""
