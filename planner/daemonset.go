@@ -196,11 +196,11 @@ func (d *daemonSet) put(n *Node, template Template) {
 func (d *daemonSet) update() {
 	without, surging := 0, 0
 	for _, n := range d.wanted {
-		current, old := d.on(n.Name)
-		switch {
-		case current == nil && old == nil, current != nil && !d.available(current) && old == nil, current == nil && old != nil && !d.available(old):
+		switch current, old := d.on(n.Name); {
+		case current != nil && d.available(current):
+		case old == nil || !d.available(old):
 			without++
-		case current != nil && old != nil && !d.available(current):
+		case current != nil:
 			surging++
 		}
 	}
@@ -211,10 +211,11 @@ func (d *daemonSet) update() {
 		case current != nil && (d.available(current) || !d.available(old)):
 			d.stopOutdated([]*Pod{old})
 		case current != nil:
-		case d.surge > 0 && (!d.available(old) || surging < d.surge):
-			if d.available(old) {
-				surging++
-			}
+		case d.surge > 0 && !d.available(old):
+			d.put(n, d.template)
+			d.stopOutdated([]*Pod{old})
+		case surging < d.surge:
+			surging++
 			d.put(n, d.template)
 		case d.surge > 0:
 		case !d.available(old):

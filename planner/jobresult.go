@@ -26,12 +26,12 @@ func (j *job) observe() {
 				j.record.LastSuccess = mergeLatest(j.record.LastSuccess, j.ended(pod))
 			}
 		case j.isKnown(pod): // told before
-			if !isEnded(pod) && (!pod.Lost || !pod.Fenced) {
+			if mayRun(pod) {
 				j.going = append(j.going, pod)
 			}
 		case isStopping(pod): // by our own doing: it counts for nothing, and its number is not given again
 			j.record.Ignored = note(j.record.Ignored, pod)
-			if pod.Phase != api.PodFailed {
+			if mayRun(pod) {
 				j.going = append(j.going, pod)
 			}
 		case pod.Lost && !pod.Fenced && j.replacesLate(): // it may come back with a result
@@ -50,6 +50,9 @@ func (j *job) observe() {
 	}
 	slices.SortStableFunc(j.active, func(a, b *Pod) int { return a.Slot - b.Slot })
 }
+
+// mayRun reports whether the pod may still be doing something, wherever it is.
+func mayRun(pod *Pod) bool { return !isEnded(pod) && (!pod.Lost || !pod.Fenced) }
 
 // ended is when the pod ended; now, when its node does not say.
 func (j *job) ended(pod *Pod) time.Time {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	"pgregory.net/rapid"
 
 	"headway.dev/headway/api"
@@ -46,6 +47,11 @@ func TestRandomHistories(t *testing.T) {
 			"apply": func(t *rapid.T) {
 				plan := Compute(w.Input)
 				checkPlan(t, w.Input, plan)
+				for _, a := range plan.Actions {
+					if a.Kind == CreatePod && w.succeeded[a.Pod.UID] {
+						t.Fatalf("%s succeeded before", a.Pod.Pod)
+					}
+				}
 				w.carryOut(plan)
 			},
 			"ready":   func(t *rapid.T) { w.ready(aliveOnly(t)) },
@@ -69,14 +75,26 @@ func TestRandomHistories(t *testing.T) {
 				w.Pods = slices.DeleteFunc(w.Pods, func(pod Pod) bool { return isStopping(&pod) && !pod.Lost })
 			},
 			"node": func(t *rapid.T) {
-				name := fmt.Sprintf("n%d", rapid.IntRange(1, 3).Draw(t, "node"))
-				lost := rapid.Bool().Draw(t, "lost")
-				for i := range w.Pods {
-					if w.Pods[i].Node == name {
-						w.Pods[i].Lost = lost
-					}
+				n := w.node(fmt.Sprintf("n%d", rapid.IntRange(1, 3).Draw(t, "node")))
+				what := rapid.SampledFrom([]string{"lost", "fenced", "back", "drained", "taken"}).Draw(t, "what")
+				if err := w.observeNode(n, []string{what}); err != nil {
+					t.Fatal(err)
 				}
 			},
+			"ended": func(t *rapid.T) {
+				pod := aliveOnly(t)
+				if pod.Owner.Kind != "Job" {
+					t.Skip("it runs on")
+				}
+				w.unready(pod, "")
+				pod.Phase, pod.Finished = api.PodFailed, w.Now
+				if rapid.Bool().Draw(t, "well") {
+					pod.Phase = api.PodSucceeded
+					w.succeeded[pod.UID] = true
+				}
+			},
+			// The control plane is lost: what is left is what pods tell, and the records that nodes keep.
+			"forget": func(*rapid.T) { w.Routes, w.Rollouts, w.Templates, w.Deployed = nil, nil, nil, nil },
 			"time": func(t *rapid.T) {
 				w.Now = w.Now.Add(time.Duration(rapid.IntRange(1, 40).Draw(t, "seconds")) * time.Second)
 			},
@@ -113,6 +131,17 @@ func drawObjects(t *rapid.T) []api.Object {
 	}
 	lines = append(lines, fmt.Sprintf("pod job image=j:%d restart=%s",
 		rapid.IntRange(1, 2).Draw(t, "job"), rapid.SampledFrom([]string{"Always", "Never"}).Draw(t, "restart")))
+	lines = append(lines, fmt.Sprintf("statefulset db image=i:%d replicas=%d unavailable=%d partition=%d",
+		rapid.IntRange(1, 2).Draw(t, "db"), rapid.IntRange(0, 4).Draw(t, "replicas"),
+		rapid.IntRange(1, 2).Draw(t, "unavailable"), rapid.IntRange(0, 1).Draw(t, "partition"))+
+		sometimes("minReady", "minReady=20")+sometimes("parallel", "parallel")+sometimes("start", "start=1"))
+	lines = append(lines, fmt.Sprintf("daemonset agent image=i:%d surge=%d unavailable=%d",
+		rapid.IntRange(1, 2).Draw(t, "agent"), rapid.IntRange(0, 1).Draw(t, "surge"), rapid.IntRange(0, 2).Draw(t, "unavailable")))
+	lines = append(lines, fmt.Sprintf("job load image=i:%d parallelism=%d completions=3",
+		rapid.IntRange(1, 2).Draw(t, "load"), rapid.IntRange(0, 3).Draw(t, "parallelism"))+
+		sometimes("suspended", "suspended")+sometimes("indexed", "indexed")+sometimes("replace", "replace=Failed"))
+	lines = append(lines, "cronjob tick image=i:1 schedule=*_*_*_*_* keep=1 concurrency="+
+		rapid.SampledFrom([]string{"Allow", "Forbid", "Replace"}).Draw(t, "concurrency"))
 	if rapid.IntRange(0, 4).Draw(t, "declared") > 0 {
 		lines = append(lines, fmt.Sprintf("configmap settings n=%d", rapid.IntRange(1, 2).Draw(t, "settings")))
 	}
@@ -141,15 +170,28 @@ func checkPlan(t *rapid.T, in Input, plan Plan) {
 	}
 	checkIdentities(t, in, plan)
 	for _, o := range in.Desired {
-		if d, ok := o.Value.(*appsv1.Deployment); ok {
-			checkDeployment(t, in, plan, o, d)
+		switch v := o.Value.(type) {
+		case *appsv1.Deployment:
+			checkDeployment(t, in, plan, o, v)
+		case *appsv1.StatefulSet:
+			checkStatefulSet(t, in, plan, o, v)
+		case *appsv1.DaemonSet:
+			checkDaemonSet(t, in, plan, o, v)
+		case *batchv1.Job:
+			checkJob(t, in, plan, o, v)
 		}
 	}
 	checkUndesired(t, in, plan)
 	checkRoutes(t, in, plan)
 	after := Apply(in, plan)
-	if next := Compute(after); len(next.Actions) > 0 {
-		t.Fatalf("applied, there is more to do:\n%s\nafter\n%s", toJSON(t, next.Actions), toJSON(t, plan.Actions))
+	ended := map[string]bool{} // what a Job's pod came to is on record now, and it may be cleared away
+	for i := range after.Pods {
+		ended[after.Pods[i].UID] = isEnded(&after.Pods[i]) && after.Pods[i].Owner.Kind == "Job"
+	}
+	for _, a := range Compute(after).Actions {
+		if a.Kind != StopPod || !ended[a.Pod.UID] {
+			t.Fatalf("applied, there is more to do:\n%s\nafter\n%s", toJSON(t, a), toJSON(t, plan.Actions))
+		}
 	}
 	if !plan.Wake.IsZero() && !plan.Wake.After(in.Now) {
 		t.Fatalf("wake at %s, which is past", plan.Wake)
@@ -159,7 +201,12 @@ func checkPlan(t *rapid.T, in Input, plan Plan) {
 // checkIdentities finds no pod that exists already, and content for every new one.
 func checkIdentities(t *rapid.T, in Input, plan Plan) {
 	uids, slots := map[string]bool{}, map[string]bool{}
-	slot := func(id api.PodIdentity) string { return fmt.Sprint(id.Owner, id.Template, id.Slot) }
+	slot := func(id api.PodIdentity) string {
+		if id.Owner.Kind == "DaemonSet" {
+			return id.Pod.Name
+		}
+		return fmt.Sprint(id.Owner, id.Template, id.Slot)
+	}
 	stopped := map[string]bool{}
 	for _, a := range plan.Actions {
 		if a.Reason == "" || a.Commit != in.Revision.Commit {
@@ -171,7 +218,8 @@ func checkIdentities(t *rapid.T, in Input, plan Plan) {
 	}
 	for i := range in.Pods {
 		pod := &in.Pods[i]
-		uids[pod.UID], uids[pod.Pod.String()] = true, pod.Owner.Kind != "Pod"
+		uids[pod.UID] = true
+		uids[pod.Pod.String()] = uids[pod.Pod.String()] || pod.Owner.Kind != "Pod" && (!pod.Lost || !pod.Fenced)
 		if isLive(pod) && !stopped[pod.UID] {
 			slots[slot(pod.PodIdentity)] = true
 		}
@@ -211,6 +259,10 @@ func checkDeployment(t *rapid.T, in Input, plan Plan, o api.Object, d *appsv1.De
 			}
 		}
 	}
+	draining, drained := map[string]bool{}, false
+	for _, node := range in.Nodes {
+		draining[node.Name] = node.Draining
+	}
 	availableAfter, oldThere := 0, false
 	for i := range in.Pods {
 		pod := &in.Pods[i]
@@ -231,16 +283,17 @@ func checkDeployment(t *rapid.T, in Input, plan Plan, o api.Object, d *appsv1.De
 		} else if available {
 			availableAfter++
 		}
-		if pod.Template == template.Digest {
+		if pod.Template == template.Digest && !draining[pod.Node] {
 			n.current++
 		} else {
 			n.old++
 		}
+		drained = drained || draining[pod.Node]
 	}
 	after := n.live - n.stopped + n.created
 	switch {
 	case d.Spec.Paused || blocked != nil:
-		if n.stopped > max(0, n.live-replicas) || n.created > max(0, replicas-n.live) {
+		if !drained && (n.stopped > max(0, n.live-replicas) || n.created > max(0, replicas-n.live)) {
 			t.Fatalf("%s is held, but %+v", o.Ref, n)
 		}
 	case d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType:
@@ -280,7 +333,8 @@ func checkUndesired(t *rapid.T, in Input, plan Plan) {
 	}
 	for i := range in.Pods {
 		pod := &in.Pods[i]
-		if !desired[pod.Owner] && !isStopping(pod) && stopping[pod.UID] != in.Prune {
+		cron, _, _ := cronOf(pod.Owner)
+		if !desired[pod.Owner] && !desired[cron] && !isStopping(pod) && stopping[pod.UID] != in.Prune {
 			t.Fatalf("%s, whose owner is gone: stopped is %v, prune is %v", pod.Pod, stopping[pod.UID], in.Prune)
 		}
 	}
@@ -337,6 +391,9 @@ func checkShuffled(t *rapid.T, in Input, plan Plan) {
 	in.Pods = rapid.Permutation(in.Pods).Draw(t, "pods")
 	in.Routes = rapid.Permutation(in.Routes).Draw(t, "routes")
 	in.Rollouts = rapid.Permutation(in.Rollouts).Draw(t, "rollouts")
+	in.Jobs = rapid.Permutation(append(slices.Clone(in.Jobs), in.Jobs...)).Draw(t, "jobs")
+	in.Nodes = rapid.Permutation(in.Nodes).Draw(t, "nodes")
+	in.Deployed = rapid.Permutation(in.Deployed).Draw(t, "deployed")
 	if again := Compute(in); !bytes.Equal(toJSON(t, again), toJSON(t, plan)) {
 		t.Fatalf("shuffled, it differs:\n%s\n%s", toJSON(t, plan), toJSON(t, again))
 	}
@@ -348,7 +405,7 @@ func checkEnd(t *rapid.T, in Input) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if next := Compute(r.Final); len(next.Actions) > 0 || !next.Wake.IsZero() {
+	if next := Compute(r.Final); len(next.Actions) > 0 || !next.settles.IsZero() {
 		t.Fatalf("at the end there is more to do: %s", toJSON(t, next))
 	}
 	configs := ConfigsOf(in.Desired)
@@ -374,11 +431,18 @@ func checkEnd(t *rapid.T, in Input) {
 			t.Fatalf("%s ends with slots %v, want %d", o.Ref, got, *d.Spec.Replicas)
 		}
 	}
+	lost := slices.ContainsFunc(in.Nodes, func(n Node) bool { return n.Lost })
 	for _, s := range r.Last.Workloads {
-		if s.State == api.RolloutProgressing && !s.Paused {
+		if s.State == api.RolloutProgressing && !s.Paused && !mayWait(s.Ref, lost) {
 			t.Fatalf("at the end %s is still on its way: %s", s.Ref, s.Reason)
 		}
 	}
+}
+
+// mayWait reports whether the workload may be on its way for ever: a StatefulSet waits for what a lost node runs, a Job for the
+// time after a failure, or because none of its pods may run.
+func mayWait(ref api.Ref, lost bool) bool {
+	return ref.Kind == "StatefulSet" && lost || ref.Kind == "Job"
 }
 
 func toJSON(t *rapid.T, v any) []byte {

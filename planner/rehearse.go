@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -55,8 +56,9 @@ func Rehearse(in Input) (Rehearsal, error) {
 		if len(plan.Actions) > 0 {
 			r.Steps = append(r.Steps, Step{After: in.Now.Sub(began), Actions: plan.Actions})
 		}
+		learnt := !reflect.DeepEqual(in.Jobs, plan.Jobs) // ended pods are cleared away once that is on record
 		in = Apply(in, plan)
-		if settle(in) || len(plan.Actions) > 0 {
+		if settle(in) || len(plan.Actions) > 0 || learnt {
 			in.Pods = slices.DeleteFunc(in.Pods, func(pod Pod) bool { return isStopping(&pod) })
 			continue
 		}

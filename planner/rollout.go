@@ -170,25 +170,28 @@ func (r *rollout) hold() {
 	if len(r.live) > limit {
 		r.stopSurplus(r.live[limit:], r.surplusReason())
 	}
-	r.leaveDrained()
 	if template, known := r.heldTemplate(); known {
-		r.fill(r.replicas-len(r.live), template)
+		r.fill(r.replicas-min(len(r.live), limit)+r.leaveDrained(), template)
 	}
 }
 
-// leaveDrained stops pods on nodes that are being drained, as far as enough others are available.
-func (r *rollout) leaveDrained() {
+// leaveDrained stops pods on nodes that are being drained, as far as enough others are available. It gives their number.
+func (r *rollout) leaveDrained() int {
+	gone := 0
 	spare := r.countAvailable(r.live) - max(0, r.replicas-max(1, r.unavailable))
 	for _, pod := range slices.Backward(r.live) {
 		switch {
-		case !r.drained(pod):
+		case !r.drained(pod) || r.stopped[pod]:
 		case !r.available(pod):
+			gone++
 			r.stopOutdated([]*Pod{pod})
 		case spare > 0:
 			spare--
+			gone++
 			r.stopOutdated([]*Pod{pod})
 		}
 	}
+	return gone
 }
 
 // heldTemplate is the template that a held rollout makes its pods of, which is the one that most of them have. It is not

@@ -124,18 +124,17 @@ func (s *statefulSet) settled(below int) bool {
 	return true
 }
 
-// scaleDown stops what is beyond the wanted ordinals, the highest first. In order, that is one at a time, and none that
-// serves while another is missing.
+// scaleDown stops what is beyond the wanted ordinals, the highest first. In order, that is one at a time of those that serve,
+// and none while another is missing.
 func (s *statefulSet) scaleDown() {
 	surplus := slices.SortedFunc(slices.Values(s.of[ClassSurplus]), func(a, b *Pod) int { return b.Slot - a.Slot })
+	going := false
 	for _, pod := range surplus {
-		if s.ordered && pod.Ready && !s.settled(s.first+s.replicas) {
-			return
+		if s.ordered && pod.Ready && (going || !s.settled(s.first+s.replicas)) {
+			continue
 		}
+		going = true
 		s.stop(pod, ClassSurplus, s.surplusReason())
-		if s.ordered {
-			return
-		}
 	}
 }
 

@@ -309,7 +309,8 @@ func newService(meta metav1.ObjectMeta, f fields) *corev1.Service {
 // A world is a fleet of three nodes for tests: it carries plans out, and things happen to its pods.
 type world struct {
 	Input
-	pods int // created so far
+	pods      int             // created so far
+	succeeded map[string]bool // UIDs of pods that did
 	// aliases name templates by a letter in the order in which they appear, and pods by owner, letter and slot.
 	aliases  map[string]string
 	letters  map[string]string
@@ -323,7 +324,8 @@ func newWorld() *world {
 			Prune: true, ServiceCIDR: "10.96.0.0/24", Now: epoch,
 			Nodes: []Node{{Name: "n1"}, {Name: "n2"}, {Name: "n3"}},
 		},
-		aliases: map[string]string{}, letters: map[string]string{}, byAlias: map[string]string{},
+		succeeded: map[string]bool{},
+		aliases:   map[string]string{}, letters: map[string]string{}, byAlias: map[string]string{},
 	}
 }
 
