@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headway.dev/headway/api"
@@ -32,6 +33,7 @@ type Agent struct {
 	removes        chan struct{} // a slot for each that is being removed
 
 	routes     *latest[api.RouteTable]
+	table      atomic.Pointer[api.RouteTable] // the newest known; nil before there is one
 	savedTable *latest[api.RouteTable]
 	peers      *peers
 

@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,9 +26,7 @@ func (p *pod) fetch(ctx context.Context, _ target) error {
 		return err
 	}
 	used := []api.Digest{digest}
-	for _, d := range t.ConfigMaps {
-		used = append(used, d)
-	}
+	used = slices.AppendSeq(slices.AppendSeq(used, maps.Values(t.ConfigMaps)), maps.Values(t.Secrets))
 	p.mu.Lock()
 	p.blobs = used
 	p.mu.Unlock()
@@ -87,6 +87,7 @@ func (p *pod) attach(ctx context.Context) error {
 	if err != nil {
 		return &stepError{"FailedCreatePodSandBox", err}
 	}
+	sandbox.IP = p.address(sandbox.IP)
 	if err := p.writeEtc(sandbox.IP); err != nil {
 		return &stepError{"FailedCreatePodSandBox", err}
 	}
@@ -98,7 +99,11 @@ func (p *pod) attach(ctx context.Context) error {
 }
 
 func (p *pod) mount(ctx context.Context) error {
-	mounts, err := p.host.config.Volumes.Prepare(ctx, p.uid, p.template, p.configs)
+	config, err := p.volumeConfig(ctx)
+	if err != nil {
+		return &stepError{"FailedMount", err}
+	}
+	mounts, err := p.host.config.Volumes.Prepare(ctx, config)
 	if err != nil {
 		return &stepError{"FailedMount", err}
 	}
@@ -173,7 +178,7 @@ func (p *pod) create(ctx context.Context, t target) error {
 	if c.id != "" {
 		attempt++
 	}
-	config, err := p.containerConfig(c, attempt)
+	config, err := p.containerConfig(ctx, c, attempt)
 	if err != nil {
 		return &stepError{"CreateContainerConfigError", err}
 	}
@@ -202,28 +207,6 @@ func touch(path string) error {
 		return err
 	}
 	return f.Close()
-}
-
-// containerConfig puts together what the runtime needs.
-func (p *pod) containerConfig(c *container, attempt int) (ContainerConfig, error) {
-	surroundings := surroundings{
-		pod: p.record.Placement.PodIdentity, template: p.template, configs: p.configs,
-		hostname: p.hostname(), node: p.host.config.Info.Name, hostIP: p.host.config.HostIP, podIP: p.sandbox.IP,
-	}
-	env, err := surroundings.env(c.spec)
-	if err != nil {
-		return ContainerConfig{}, err
-	}
-	mounts, err := p.containerMounts(c.spec)
-	if err != nil {
-		return ContainerConfig{}, err
-	}
-	spec := *c.spec
-	spec.Command, spec.Args = env.expandAll(spec.Command), env.expandAll(spec.Args)
-	return ContainerConfig{
-		Pod: p.record.Placement.PodIdentity, Attempt: attempt, Container: spec, Spec: &p.template.Spec,
-		Sandbox: *p.sandbox, Env: env.list(), Mounts: mounts, LogPath: p.host.disk.logPath(p.uid, c.spec.Name, attempt),
-	}, nil
 }
 
 func (p *pod) dueStart(time.Time) []target {

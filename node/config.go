@@ -30,6 +30,8 @@ type Config struct {
 	Prober  Prober
 	Volumes Volumes
 	Logs    Logs
+	// Secrets opens secrets. Without it pods that use one are not started.
+	Secrets Secrets
 
 	// Heartbeat is how often the node renews its lease; default 1 s.
 	Heartbeat time.Duration

@@ -23,6 +23,7 @@ import (
 //	blobs/DIGEST          templates and config maps that pods here use
 //	pods/UID/pod.json     what the node knows of a pod
 //	pods/UID/logs/NAME/N  the log of run N of a container
+//	claims/NAMESPACE/NAME what pods keep: it is no pod's, and nothing here deletes it
 //
 // and, below its other directory, what ends with the machine:
 //
@@ -230,6 +231,14 @@ func (d disk) removePod(uid string) error {
 		return err
 	}
 	return os.RemoveAll(d.podDir(uid))
+}
+
+// claimDir is where the files of a claim are.
+func (d disk) claimDir(namespace, name string) (string, error) {
+	if !validName(namespace) || !validName(name) {
+		return "", fmt.Errorf("the claim %s/%s cannot be the name of a directory", namespace, name)
+	}
+	return filepath.Join(d.dir, "claims", namespace, name), nil
 }
 
 // logPath is where a run of a container writes its output.

@@ -12,7 +12,7 @@ import (
 
 func testSurroundings() surroundings {
 	return surroundings{
-		pod: api.PodIdentity{Pod: api.PodRef("shop", "web-1"), UID: "u1"},
+		placement: api.Placement{PodIdentity: api.PodIdentity{Pod: api.PodRef("shop", "web-1"), UID: "u1"}},
 		template: &api.PodTemplate{
 			Labels: map[string]string{"app": "web", "app.kubernetes.io/name": "shop"}, Annotations: map[string]string{"team": "till"},
 		},
@@ -90,10 +90,10 @@ ESCAPED=$(NAME) costs $5 $`
 
 func TestEnvRefuses(t *testing.T) {
 	for want, v := range map[string]*corev1.EnvVarSource{
-		"config map settings has no key color; it has a=b, colour, log.level": key("settings", "color", false),
-		"there is no config map none in namespace shop":                       key("none", "x", false),
-		`fieldPath "spec.secret" is not one of`:                               field("spec.secret"),
-		"only fieldRef and configMapKeyRef are supported":                     {},
+		"config map settings has no key color; it has a=b, colour, log.level":             key("settings", "color", false),
+		"there is no config map none in namespace shop":                                   key("none", "x", false),
+		`fieldPath "spec.secret" is not one of`:                                           field("spec.secret"),
+		"only fieldRef, resourceFieldRef, configMapKeyRef and secretKeyRef are supported": {},
 	} {
 		_, err := testSurroundings().env(&corev1.Container{Env: []corev1.EnvVar{{Name: "X", ValueFrom: v}}})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "variable X: ") {

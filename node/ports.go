@@ -63,6 +63,10 @@ type Mount struct {
 	Source   string
 	Target   string
 	ReadOnly bool
+	// Recursive is how far ReadOnly goes into what is mounted below the path; default Disabled.
+	Recursive corev1.RecursiveReadOnlyMode
+	// Propagation says which later mounts below the path pass between machine and container; default None.
+	Propagation corev1.MountPropagationMode
 }
 
 // A ContainerConfig is all that a runtime needs to make one container.
@@ -73,8 +77,10 @@ type ContainerConfig struct {
 	Spec      *corev1.PodSpec
 	Sandbox   Sandbox
 	Env       []string // NAME=value, complete but for what the image sets
-	Mounts    []Mount
-	LogPath   string // both output streams are appended here, by the shim, whether or not the daemon lives
+	// Confidential says that Env or the command holds what must never come to a disk.
+	Confidential bool
+	Mounts       []Mount
+	LogPath      string // both output streams are appended here, by the shim, whether or not the daemon lives
 }
 
 // A Container is what a runtime knows of a container it made. All of it survives the daemon.
@@ -138,12 +144,66 @@ type Prober interface {
 
 // Volumes makes the directories and files that pods mount.
 type Volumes interface {
-	// Prepare makes every volume of the pod and returns the machine's path of each by volume name. It may be called again.
-	Prepare(ctx context.Context, uid string, template *api.PodTemplate, configs map[string]api.ConfigData) (map[string]string, error)
+	// Prepare makes every volume of the pod and returns the machine's path of each by volume name, and under the name
+	// SharedMemory that of the memory that its containers share. It may be called again.
+	Prepare(ctx context.Context, config VolumeConfig) (map[string]string, error)
 	// Remove deletes the volumes of the pod.
 	Remove(ctx context.Context, uid string) error
 	// Pods lists the UIDs of pods that have volumes on the machine.
 	Pods(ctx context.Context) ([]string, error)
+}
+
+// SharedMemory is where containers look for memory that they share. No volume has such a name.
+const SharedMemory = "/dev/shm"
+
+// A VolumeConfig is all that the volumes of a pod are made from.
+type VolumeConfig struct {
+	UID      string
+	Template *api.PodTemplate
+	Configs  map[string]api.ConfigData // by name
+	Secrets  map[string]api.SecretData // by name
+	// Claims are the machine's directories behind claims, by the name of the volume.
+	Claims map[string]string
+	// Downward gives what a file of the downward API holds.
+	Downward func(file corev1.DownwardAPIVolumeFile) (string, error)
+}
+
+// A VolumeUpdater changes the files of a pod's config maps, secrets and downward API in place.
+type VolumeUpdater interface {
+	// Update makes the files what the configuration says now. A process sees all files of a volume as they were before,
+	// or all as they are now.
+	Update(ctx context.Context, config VolumeConfig) error
+}
+
+// A SubPather gives parts of volumes.
+type SubPather interface {
+	// SubPath gives a path of the machine that leads to a part of a volume, whatever links the pod puts into the volume
+	// meanwhile. A part that is missing is made, as a directory, unless the volume is one that pods only read.
+	SubPath(ctx context.Context, part SubPath) (string, error)
+}
+
+// A SubPath is a part of a volume, for one mount of one container.
+type SubPath struct {
+	UID       string
+	Volume    string // name
+	Source    string // what Prepare returned for the volume
+	Path      string // within it
+	Container string
+	Mount     int  // number of the mount in the container
+	ReadOnly  bool // the volume is one that pods only read
+}
+
+// A VolumeMeter measures what pods have written.
+type VolumeMeter interface {
+	// VolumeUsage gives the bytes on disk of each of the pod's emptyDir volumes that is not in memory, by name.
+	VolumeUsage(ctx context.Context, uid string) (map[string]int64, error)
+}
+
+// Secrets opens what is sealed for this machine.
+type Secrets interface {
+	// Open gives the content of a secret, whose sealed form came over the bus. The agent asks each time it makes a
+	// volume or a container, and keeps nothing.
+	Open(ctx context.Context, secret api.Ref, sealed []byte) (api.SecretData, error)
 }
 
 // Logs reads and bounds the files that containers' output is appended to.

@@ -36,6 +36,7 @@ func (a *Agent) runRoutes(ctx context.Context) {
 // applyRestored applies the table of the last run. It is acknowledged to nobody: who waits for an acknowledgement waits
 // for a table of now. If it fails, the table that the bus tells will do.
 func (a *Agent) applyRestored(ctx context.Context, table api.RouteTable) {
+	a.table.Store(&table)
 	if err := a.config.Router.Apply(ctx, table); err != nil && ctx.Err() == nil {
 		a.log.Error("the routes on disk cannot be applied: they are in force again when the bus tells them", "error", err)
 	}
@@ -43,6 +44,7 @@ func (a *Agent) applyRestored(ctx context.Context, table api.RouteTable) {
 
 // applyRoutes makes a table the kernel's and says so. Applying it again does no harm.
 func (a *Agent) applyRoutes(ctx context.Context, table api.RouteTable) error {
+	a.table.Store(&table)
 	if err := a.config.Router.Apply(ctx, table); err != nil {
 		return err
 	}

@@ -121,8 +121,8 @@ func (h *Host) Volumes() node.Volumes { return volumes{h} }
 
 type volumes struct{ h *Host }
 
-func (v volumes) Prepare(ctx context.Context, uid string, template *api.PodTemplate, _ map[string]api.ConfigData) (map[string]string, error) {
-	paths := map[string]string{}
+func (v volumes) Prepare(ctx context.Context, config node.VolumeConfig) (map[string]string, error) {
+	uid, template, paths := config.UID, config.Template, map[string]string{}
 	err := v.h.call(ctx, "Prepare", uid, func() error {
 		var names []string
 		for _, volume := range template.Spec.Volumes {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -46,7 +47,8 @@ func Open(dir, memory string) (*Volumes, error) {
 
 // Prepare makes every volume of the pod and returns the path of each by the volume's name. What is there already stays
 // as it is: a pod's config maps never change, and its files are its own.
-func (v *Volumes) Prepare(ctx context.Context, uid string, template *api.PodTemplate, configs map[string]api.ConfigData) (map[string]string, error) {
+func (v *Volumes) Prepare(ctx context.Context, config node.VolumeConfig) (map[string]string, error) {
+	uid, template, configs := config.UID, config.Template, config.Configs
 	if !isName(uid) {
 		return nil, fmt.Errorf("volumes: the UID %q cannot be the name of a directory", uid)
 	}

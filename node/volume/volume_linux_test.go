@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 	"headway.dev/headway/node/volume"
 )
 
@@ -25,6 +26,11 @@ func open(t testing.TB) (*volume.Volumes, string) {
 		t.Fatal(err)
 	}
 	return v, dir
+}
+
+// of is a pod of a UID and template.
+func of(uid string, t *api.PodTemplate, configs map[string]api.ConfigData) node.VolumeConfig {
+	return node.VolumeConfig{UID: uid, Template: t, Configs: configs}
 }
 
 func template(volumes ...corev1.Volume) *api.PodTemplate {
@@ -95,7 +101,7 @@ func TestConfigMap(t *testing.T) {
 			{Key: "colour", Path: "deep/er/colour.txt"}, {Key: "logo", Path: "logo.png", Mode: new(int32(0o755))},
 		}}),
 	)
-	paths, err := v.Prepare(t.Context(), "u1", spec, settings)
+	paths, err := v.Prepare(t.Context(), of("u1", spec, settings))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +123,7 @@ func TestConfigMap(t *testing.T) {
 	// A pod's config maps never change under it.
 	changed := map[string]api.ConfigData{"settings": {Data: map[string]string{"colour": "blue", "logo": "x"}}}
 	before := files(t, dir)
-	if _, err := v.Prepare(t.Context(), "u1", spec, changed); err != nil {
+	if _, err := v.Prepare(t.Context(), of("u1", spec, changed)); err != nil {
 		t.Fatal(err)
 	}
 	if after := files(t, dir); !same(before, after) {
@@ -135,7 +141,7 @@ func TestHalfWritten(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(half, "old"), []byte("old"), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	paths, err := v.Prepare(t.Context(), "u1", template(config("all", corev1.ConfigMapVolumeSource{})), settings)
+	paths, err := v.Prepare(t.Context(), of("u1", template(config("all", corev1.ConfigMapVolumeSource{})), settings))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,12 +168,12 @@ func TestRefusals(t *testing.T) {
 		"more than permissions":                           config("v", corev1.ConfigMapVolumeSource{DefaultMode: new(int32(0o4755))}),
 		"cannot be that of a directory":                   {Name: "../v"},
 	} {
-		if _, err := v.Prepare(t.Context(), "u1", template(spec), settings); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := v.Prepare(t.Context(), of("u1", template(spec), settings)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 	for _, uid := range []string{"", ".", "..", "../x", "a/b"} {
-		if _, err := v.Prepare(t.Context(), uid, template(), nil); err == nil {
+		if _, err := v.Prepare(t.Context(), of(uid, template(), nil)); err == nil {
 			t.Errorf("volumes were made for the UID %q", uid)
 		}
 		if err := v.Remove(t.Context(), uid); err == nil {
@@ -187,7 +193,7 @@ func TestOptional(t *testing.T) {
 	missing := config("map", corev1.ConfigMapVolumeSource{Optional: new(true)})
 	missing.ConfigMap.Name = "none"
 	key := config("key", corev1.ConfigMapVolumeSource{Optional: new(true), Items: []corev1.KeyToPath{{Key: "none", Path: "x"}, {Key: "colour", Path: "y"}}})
-	paths, err := v.Prepare(t.Context(), "u1", template(missing, key), settings)
+	paths, err := v.Prepare(t.Context(), of("u1", template(missing, key), settings))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +209,7 @@ func TestEmptyDir(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	v, _ := open(t)
 	spec := template(empty("disk", corev1.EmptyDirVolumeSource{}), corev1.Volume{Name: "plain"})
-	paths, err := v.Prepare(t.Context(), "u1", spec, nil)
+	paths, err := v.Prepare(t.Context(), of("u1", spec, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +222,7 @@ func TestEmptyDir(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := v.Prepare(t.Context(), "u1", spec, nil); err != nil {
+	if _, err := v.Prepare(t.Context(), of("u1", spec, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for name, path := range paths {
@@ -232,7 +238,7 @@ func TestMemory(t *testing.T) {
 	}
 	v, dir := open(t)
 	spec := template(empty("fast", corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}))
-	paths, err := v.Prepare(t.Context(), "u1", spec, nil)
+	paths, err := v.Prepare(t.Context(), of("u1", spec, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +266,7 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := again.Prepare(t.Context(), "u1", spec, nil); err != nil {
+	if _, err := again.Prepare(t.Context(), of("u1", spec, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(kept); err != nil {
@@ -287,7 +293,7 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, uid := range []string{"u1", "u2"} {
-		paths, err := v.Prepare(t.Context(), uid, template(empty("disk", corev1.EmptyDirVolumeSource{})), nil)
+		paths, err := v.Prepare(t.Context(), of(uid, template(empty("disk", corev1.EmptyDirVolumeSource{})), nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +301,7 @@ func TestRemove(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := v.Prepare(t.Context(), "none", template(), nil); err != nil {
+	if _, err := v.Prepare(t.Context(), of("none", template(), nil)); err != nil {
 		t.Fatal(err)
 	}
 	if uids, err := v.Pods(t.Context()); err != nil || strings.Join(uids, " ") != "u1 u2" {
@@ -335,7 +341,7 @@ func TestNothingEscapes(t *testing.T) {
 				source.Items = append(source.Items, corev1.KeyToPath{Key: path, Path: path})
 			}
 		}
-		_, err = v.Prepare(t.Context(), "u1", template(config("v", source)), map[string]api.ConfigData{"settings": data})
+		_, err = v.Prepare(t.Context(), of("u1", template(config("v", source)), map[string]api.ConfigData{"settings": data}))
 		for path := range files(rt, dir) {
 			inside := strings.HasPrefix(path, "memory/u1/v/")
 			if !inside && !strings.HasPrefix(path, "memory/u1/v.new/") {

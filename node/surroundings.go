@@ -1,0 +1,125 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
+)
+
+// surroundings are what a container's environment, and the files of a downward API volume, can refer to.
+type surroundings struct {
+	placement   api.Placement
+	template    *api.PodTemplate
+	configs     map[string]api.ConfigData
+	secrets     map[string]api.SecretData
+	routes      api.RouteTable
+	hostname    string
+	node        string
+	hostIP      string
+	podIP       netip.Addr
+	allocatable corev1.ResourceList // of the node: what a container without a limit can use
+}
+
+// surroundings gathers what is known of the pod. The secrets are opened for this once.
+func (p *pod) surroundings(ctx context.Context) (surroundings, error) {
+	secrets, err := p.host.blobs.secrets(ctx, p.record.Placement.Pod.Namespace, p.template, p.host.config.Secrets)
+	if err != nil {
+		return surroundings{}, err
+	}
+	s := surroundings{
+		placement: p.record.Placement, template: p.template, configs: p.configs, secrets: secrets,
+		hostname: p.hostname(), node: p.host.config.Info.Name, hostIP: p.host.config.HostIP,
+		allocatable: p.host.allocatable(),
+	}
+	if p.sandbox != nil {
+		s.podIP = p.sandbox.IP
+	}
+	if table := p.host.table.Load(); table != nil {
+		s.routes = *table
+	}
+	return s, nil
+}
+
+// labels are the pod's own and its template's.
+func (s surroundings) labels() map[string]string {
+	return joined(s.template.Labels, s.placement.Labels)
+}
+
+func (s surroundings) annotations() map[string]string {
+	return joined(s.template.Annotations, s.placement.Annotations)
+}
+
+// joined has all of both; what both have is the second's.
+func joined(a, b map[string]string) map[string]string {
+	all := make(map[string]string, len(a)+len(b))
+	maps.Copy(all, a)
+	maps.Copy(all, b)
+	return all
+}
+
+// volumeConfig puts together what the pod's volumes are made from.
+func (p *pod) volumeConfig(ctx context.Context) (VolumeConfig, error) {
+	s, err := p.surroundings(ctx)
+	if err != nil {
+		return VolumeConfig{}, err
+	}
+	claims, err := p.claims()
+	if err != nil {
+		return VolumeConfig{}, err
+	}
+	return VolumeConfig{
+		UID: p.uid, Template: p.template, Configs: p.configs, Secrets: s.secrets, Claims: claims, Downward: s.file,
+	}, nil
+}
+
+// claims are the directories of the claims that the pod uses, by the volume.
+func (p *pod) claims() (map[string]string, error) {
+	dirs := map[string]string{}
+	for _, v := range p.template.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil {
+			continue
+		}
+		name := v.PersistentVolumeClaim.ClaimName
+		if own := p.record.Placement.Claims[v.Name]; own != "" {
+			name = own
+		}
+		dir, err := p.host.disk.claimDir(p.record.Placement.Pod.Namespace, name)
+		if err != nil {
+			return nil, fmt.Errorf("volume %s: %w", v.Name, err)
+		}
+		dirs[v.Name] = dir
+	}
+	return dirs, nil
+}
+
+// containerConfig puts together what the runtime needs.
+func (p *pod) containerConfig(ctx context.Context, c *container, attempt int) (ContainerConfig, error) {
+	surroundings, err := p.surroundings(ctx)
+	if err != nil {
+		return ContainerConfig{}, err
+	}
+	env, err := surroundings.env(c.spec)
+	if err != nil {
+		return ContainerConfig{}, err
+	}
+	if len(env.skipped) > 0 && attempt == 0 {
+		p.event("InvalidEnvironmentVariableNames", "container "+c.spec.Name+" does without "+strings.Join(env.skipped, "; "), warning)
+	}
+	mounts, err := p.containerMounts(ctx, c.spec, env)
+	if err != nil {
+		return ContainerConfig{}, err
+	}
+	spec := *c.spec
+	spec.Command, spec.Args = env.expandAll(spec.Command), env.expandAll(spec.Args)
+	return ContainerConfig{
+		Pod: p.record.Placement.PodIdentity, Attempt: attempt, Container: spec, Spec: &p.template.Spec,
+		Sandbox: *p.sandbox, Env: env.list(), Confidential: env.confidential, Mounts: mounts,
+		LogPath: p.host.disk.logPath(p.uid, c.spec.Name, attempt),
+	}, nil
+}
