@@ -52,8 +52,9 @@ fuzz: ## Fuzz each entry for FUZZTIME (default 1m)
 	scripts/fuzz.sh $(or $(FUZZTIME),1m)
 
 .PHONY: docs
-docs: ## Write docs/support.md anew from the schema
+docs: ## Write docs/support.md and docs/commands.md anew from the schema and the commands
 	$(GO) test ./schema -run SupportPage -update
+	$(GO) test ./cmd/headway -run CommandsPage -update
 
 .PHONY: setup
 setup: ## Install what the machine lacks (containerd, runc, iptables, conntrack, busybox)

@@ -23,6 +23,10 @@ func YAML(file string, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// YAML ends lines at these too, and so counts other lines than everybody else does.
+	if bytes.ContainsAny(data, "\r\u0085\u2028\u2029") {
+		return nil, errUnsafe(file)
+	}
 	l := &layout{lines: strings.Split(string(data), "\n"), tokens: map[int][]mark{}, blocks: map[int]block{}}
 	for _, d := range docs {
 		l.measure(d)
