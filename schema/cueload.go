@@ -1,9 +1,9 @@
 package schema
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 
 	"cuelang.org/go/cue/build"
@@ -45,11 +45,19 @@ func (e *cueEvaluation) load(dirs []string) map[string][]*build.Instance {
 	return loaded
 }
 
-// tags are those of the compiler's tags that a file asks for; loading with any other is an error.
+// tags are those of the compiler's tags that a file asks for; loading with any other is an error. One without a value
+// selects files by @if, or is the short form of a value.
 func (e *cueEvaluation) tags(instances []*build.Instance) []string {
+	asked := func(format, name string) bool {
+		pattern := regexp.MustCompile(fmt.Sprintf(format, regexp.QuoteMeta(name)))
+		return slices.ContainsFunc(instances, func(i *build.Instance) bool { return says(i, pattern) })
+	}
 	var tags []string
 	for name, v := range e.compiler.options.Tags {
-		if slices.ContainsFunc(instances, func(i *build.Instance) bool { return asksFor(i, name) }) {
+		switch {
+		case v == "" && (e.module.conditions[name] || asked(`@tag\([^)]*short=(?:[^,)]*\|)?%s[|,)]`, name)):
+			tags = append(tags, name)
+		case asked(`@tag\(%s[,)]`, name):
 			tags = append(tags, name+"="+v)
 		}
 	}
@@ -57,14 +65,12 @@ func (e *cueEvaluation) tags(instances []*build.Instance) []string {
 	return tags
 }
 
-func asksFor(i *build.Instance, tag string) bool {
-	for _, f := range i.BuildFiles {
+// says tells whether any file of an instance itself holds a text.
+func says(i *build.Instance, pattern *regexp.Regexp) bool {
+	return slices.ContainsFunc(i.BuildFiles, func(f *build.File) bool {
 		data, ok := f.Source.([]byte)
-		if ok && (bytes.Contains(data, []byte("@tag("+tag+")")) || bytes.Contains(data, []byte("@tag("+tag+","))) {
-			return true
-		}
-	}
-	return false
+		return ok && pattern.Match(data)
+	})
 }
 
 // noRegistry knows every module, and that none of them holds anything: what a tree imports is in the tree or comes with

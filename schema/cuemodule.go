@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,8 +17,11 @@ import (
 	"headway.dev/headway/api"
 )
 
-// noModule is the cue.mod/module.cue of a tree that has none.
-const noModule = "module: \"headway.invalid/tree@v0\"\nlanguage: version: \"v0.9.0\"\n"
+// noModule is the cue.mod/module.cue of a tree that has none, or one that does not name the module.
+const (
+	noModulePath = "headway.invalid/tree"
+	noModule     = "module: \"" + noModulePath + "@v0\"\nlanguage: version: \"v0.9.0\"\n"
+)
 
 // A cueModule is the CUE of one module as the loader sees it: held in memory, under a root that is on no disk. Of a
 // large module only that is read which some directories need: their files, those of the directories above them, and
@@ -35,6 +39,8 @@ type cueModule struct {
 	visited  map[string]bool              // directories whose files were read
 	wanted   map[string]bool              // import paths that were met
 	carried  map[string]bool              // directories that come with the program, not with the tree
+	// conditions are the tags by which files say when they count.
+	conditions map[string]bool
 }
 
 // A cuePackage is the files of a package in one directory.
@@ -55,7 +61,7 @@ func (m *cueModule) fill(s *cueSources) error {
 	m.sources = s
 	m.overlay, m.bad, m.readable = map[string]load.Source{}, map[string][]api.Problem{}, map[string]bool{}
 	m.broken = map[cuePackage][]api.Problem{}
-	m.visited, m.wanted, m.carried = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	m.visited, m.wanted, m.carried, m.conditions = map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	m.moduleFile()
 	for _, dir := range m.dirs {
 		m.visit(dir)
@@ -63,7 +69,8 @@ func (m *cueModule) fill(s *cueSources) error {
 	return m.addCarried()
 }
 
-// moduleFile reads the cue.mod/module.cue, for the loader and for the module's path.
+// moduleFile reads the cue.mod/module.cue, for the loader and for the module's path. What old ones lack, a path or the
+// version of the language, is filled in.
 func (m *cueModule) moduleFile() {
 	file := m.inMod("module.cue")
 	text := []byte(noModule)
@@ -74,21 +81,39 @@ func (m *cueModule) moduleFile() {
 		}
 		text = data
 	}
+	name, language := moduleHead(file, text)
+	switch m.path = ast.ParseImportPath(name).Path; {
+	case name == "":
+		text = []byte(noModule)
+		m.path = noModulePath
+	case !language:
+		text = append(slices.Clip(text), "\nlanguage: version: \"v0.9.0\"\n"...)
+	}
 	m.overlay[m.onDisk(file)] = load.FromBytes(text)
+}
+
+// moduleHead finds a module's path, and whether its file has the version of the language. A file with a syntax error is
+// for the loader to complain of.
+func moduleHead(file string, text []byte) (name string, language bool) {
 	f, err := parser.ParseFile(file, text)
 	if err != nil {
-		return // the loader says so
+		return noModulePath, true
 	}
 	for _, d := range f.Decls {
 		field, ok := d.(*ast.Field)
-		if !ok || labelOf(field) != "module" {
+		if !ok {
 			continue
 		}
-		if lit, ok := field.Value.(*ast.BasicLit); ok {
-			name, _ := strconv.Unquote(lit.Value)
-			m.path = ast.ParseImportPath(name).Path
+		switch labelOf(field) {
+		case "module":
+			if lit, ok := field.Value.(*ast.BasicLit); ok {
+				name, _ = strconv.Unquote(lit.Value)
+			}
+		case "language":
+			language = true
 		}
 	}
+	return name, language
 }
 
 // inMod is a path below the module's cue.mod.
@@ -117,6 +142,11 @@ func (m *cueModule) file(file string) {
 	if !ok {
 		return
 	}
+	for _, condition := range fileCondition.FindAllSubmatch(data, -1) {
+		for _, tag := range tagName.FindAllString(string(condition[1]), -1) {
+			m.conditions[tag] = true
+		}
+	}
 	text, imports := m.parsed(file, data)
 	m.overlay[m.onDisk(file)] = load.FromBytes(text)
 	m.readable[path.Dir(file)] = true
@@ -124,6 +154,11 @@ func (m *cueModule) file(file string) {
 		m.want(p)
 	}
 }
+
+var (
+	fileCondition = regexp.MustCompile(`(?m)^@if\((.*)\)`)
+	tagName       = regexp.MustCompile(`\w+`)
+)
 
 // want reads an imported package: the module's own, or a vendored one.
 func (m *cueModule) want(importPath string) {

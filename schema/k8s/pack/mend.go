@@ -58,11 +58,14 @@ func ownForms() map[string]ast.Expr {
 		}
 		return ast.NewBinExpr(token.OR, e...)
 	}
+	anything := ast.NewStruct(&ast.Ellipsis{})
 	return map[string]ast.Expr{
 		"k8s.io/apimachinery/pkg/api/resource.#Quantity":   or("string", "number"),
 		"k8s.io/apimachinery/pkg/util/intstr.#IntOrString": or("int", "string"),
 		"k8s.io/apimachinery/pkg/apis/meta/v1.#Time":       or("string", "null"),
 		"k8s.io/apimachinery/pkg/apis/meta/v1.#MicroTime":  or("string", "null"),
+		"k8s.io/apimachinery/pkg/apis/meta/v1.#FieldsV1":   anything,
+		"k8s.io/apimachinery/pkg/runtime.#RawExtension":    anything,
 		"k8s.io/apimachinery/pkg/apis/meta/v1.#Duration":   ast.NewIdent("string"),
 	}
 }
