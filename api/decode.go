@@ -34,6 +34,8 @@ func DecodeObjects(data []byte) ([]Object, error) {
 		Ref    Ref             `json:"ref"`
 		Source Position        `json:"source"`
 		Value  json.RawMessage `json:"value"`
+
+		Fingerprint Digest `json:"fingerprint"`
 	}
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, fmt.Errorf("objects: %w", err)
@@ -55,7 +57,7 @@ func DecodeObjects(data []byte) ([]Object, error) {
 		if err := json.Unmarshal(r.Value, value); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Ref, err)
 		}
-		objects[i] = Object{Ref: r.Ref, Source: r.Source, Value: value}
+		objects[i] = Object{Ref: r.Ref, Source: r.Source, Value: value, Fingerprint: r.Fingerprint}
 	}
 	return objects, nil
 }

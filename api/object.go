@@ -1,9 +1,12 @@
 package api
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -51,4 +54,41 @@ type Object struct {
 	Ref    Ref            `json:"ref"`
 	Source Position       `json:"source"`
 	Value  runtime.Object `json:"value"` // a pointer to a k8s.io/api type, such as *appsv1.Deployment
+	// Fingerprint tells what a Secret holds from anything else, and gives nothing of it away. Only Secrets have one.
+	Fingerprint Digest `json:"fingerprint,omitempty"`
+}
+
+// Hollow is the object without what a Secret holds: its keys stay, with nothing behind them. Other objects are as they are.
+func (o Object) Hollow() Object {
+	secret, ok := o.Value.(*corev1.Secret)
+	if !ok {
+		return o
+	}
+	hollow := *secret
+	hollow.Data = emptied(secret.Data)
+	hollow.StringData = emptied(secret.StringData)
+	if _, ok := secret.Annotations[corev1.LastAppliedConfigAnnotation]; ok { // kubectl repeats there all that it applied
+		hollow.Annotations = maps.Clone(secret.Annotations)
+		delete(hollow.Annotations, corev1.LastAppliedConfigAnnotation)
+	}
+	o.Value = &hollow
+	return o
+}
+
+func emptied[V ~string | ~[]byte](data map[string]V) map[string]V {
+	if data == nil {
+		return nil
+	}
+	keys := make(map[string]V, len(data))
+	for key := range data {
+		keys[key] = V("")
+	}
+	return keys
+}
+
+// MarshalJSON writes Secrets hollow: objects go to the bus, to files and to people, and none of these may have what a
+// Secret holds.
+func (o Object) MarshalJSON() ([]byte, error) {
+	type plain Object
+	return json.Marshal(plain(o.Hollow()))
 }

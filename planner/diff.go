@@ -85,7 +85,7 @@ func Diff(from, to []api.Object) ([]ObjectChange, error) {
 		case !is:
 			changes = append(changes, ObjectChange{Ref: ref, Kind: ObjectRemoved, Source: a.Source})
 		default:
-			fields, err := fieldChanges(a.Value, b.Value)
+			fields, err := fieldChanges(a.Hollow().Value, b.Hollow().Value)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", ref, err)
 			}
@@ -94,6 +94,9 @@ func Diff(from, to []api.Object) ([]ObjectChange, error) {
 			})
 			if ref.Kind == "Secret" {
 				hide(fields)
+				if a.Fingerprint != b.Fingerprint {
+					fields = slices.Insert(fields, 0, FieldChange{Path: "data", From: hidden, To: hidden})
+				}
 			}
 			if len(fields) > 0 {
 				changes = append(changes, ObjectChange{Ref: ref, Kind: ObjectChanged, Source: b.Source, Fields: fields})
@@ -111,12 +114,15 @@ func byRef(objects []api.Object) map[api.Ref]api.Object {
 	return m
 }
 
+// hidden stands for what a Secret holds, and held.
+const hidden = `"(hidden)"`
+
 // hide keeps a secret's content out of its changes; that it changed is all there is to know.
 func hide(fields []FieldChange) {
 	for i := range fields {
 		for _, value := range []*string{&fields[i].From, &fields[i].To} {
 			if *value != "" && !strings.HasPrefix(fields[i].Path, "metadata.name") {
-				*value = `"(hidden)"`
+				*value = hidden
 			}
 		}
 	}
