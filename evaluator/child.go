@@ -84,6 +84,9 @@ func (c *child) do(ctx context.Context, payload []byte) error {
 	if err := json.Unmarshal(payload, &w); err != nil {
 		return err
 	}
+	if w.Job == nil {
+		return errGarbage
+	}
 	var failed error
 	tell := func(f frame, payload []byte) {
 		if failed == nil {

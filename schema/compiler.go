@@ -102,7 +102,7 @@ func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	kustomized := c.kustomizations(l)
+	kustomized := c.kustomizations(l, generation)
 	var (
 		mu     sync.Mutex
 		data   = make([]*fileResult, len(l.data))

@@ -86,10 +86,11 @@ func (k *kustomizations) apart(built map[string]*fileResult) []*fileResult {
 	return all
 }
 
-// A kustomizeCache keeps what kustomizations were built to.
+// A kustomizeCache keeps kustomization files as parsed, and what kustomizations were built to.
 type kustomizeCache struct {
-	mu   sync.Mutex
-	dirs map[string]*kept[*kustomizeResult]
+	mu    sync.Mutex
+	dirs  map[string]*kept[*kustomizeResult]
+	files map[fileKey]*kept[*kustomization]
 }
 
 type kustomizeResult struct {
@@ -124,8 +125,34 @@ func (c *kustomizeCache) keep(dir string, generation uint64, r *kustomizeResult)
 	c.dirs[dir] = &kept[*kustomizeResult]{generation, r}
 }
 
+// parse reads a kustomization file; what it gives is not to be changed.
+func (c *kustomizeCache) parse(l *listing, file string, generation uint64) (*kustomization, error) {
+	key, data, err := l.key(file)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k, ok := c.files[fileKey{file, key}]; ok {
+		k.used = max(k.used, generation)
+		return k.result, nil
+	}
+	if data == nil {
+		if data, err = l.read(file); err != nil {
+			return nil, err
+		}
+	}
+	if c.files == nil {
+		c.files = map[fileKey]*kept[*kustomization]{}
+	}
+	k := parseKustomization(file, data)
+	c.files[fileKey{file, key}] = &kept[*kustomization]{generation, k}
+	return k, nil
+}
+
 func (c *kustomizeCache) end(generation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	maps.DeleteFunc(c.files, func(_ fileKey, k *kept[*kustomization]) bool { return k.used+keepFor <= generation })
 	maps.DeleteFunc(c.dirs, func(_ string, k *kept[*kustomizeResult]) bool { return k.used+keepFor <= generation })
 }

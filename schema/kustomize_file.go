@@ -41,7 +41,11 @@ const (
 
 // isKustomization tells the files that kustomize takes for kustomizations.
 func isKustomization(name string) bool {
-	return slices.Contains(kustomizationNames(), path.Base(name))
+	switch path.Base(name) {
+	case "kustomization.yaml", "kustomization.yml", "Kustomization":
+		return true
+	}
+	return false
 }
 
 func kustomizationNames() []string {

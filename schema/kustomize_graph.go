@@ -20,15 +20,16 @@ type kustomizations struct {
 // A kustomizeGraph finds out what kustomizations reach.
 type kustomizeGraph struct {
 	l       *listing
+	parse   func(file string) (*kustomization, error)
+	plain   map[string]bool // the manifests that are listed
 	byDir   map[string]*kustomization
 	reached map[string]bool // files and directories that a kustomization names
 	bad     []api.Problem
 }
 
 // kustomizations finds the kustomizations of a tree, and takes out of the listing the manifests that they answer for. See
-// docs/decisions/0008-kustomize-roots.md.
-func (c *Compiler) kustomizations(l *listing) *kustomizations {
-	g := &kustomizeGraph{l: l, byDir: map[string]*kustomization{}, reached: map[string]bool{}}
+// docs/decisions/0009-kustomize-roots.md.
+func (c *Compiler) kustomizations(l *listing, generation uint64) *kustomizations {
 	files := map[string][]string{} // by directory
 	for _, name := range l.data {
 		if isKustomization(name) {
@@ -37,6 +38,13 @@ func (c *Compiler) kustomizations(l *listing) *kustomizations {
 	}
 	if len(files) == 0 {
 		return &kustomizations{}
+	}
+	g := &kustomizeGraph{
+		l: l, byDir: map[string]*kustomization{}, reached: map[string]bool{}, plain: map[string]bool{},
+		parse: func(file string) (*kustomization, error) { return c.kustomized.parse(l, file, generation) },
+	}
+	for _, name := range l.data {
+		g.plain[name] = true
 	}
 	for _, dir := range slices.Sorted(maps.Keys(files)) {
 		g.read(dir, files[dir])
@@ -111,13 +119,12 @@ func (g *kustomizeGraph) read(dir string, files []string) {
 			g.bad = append(g.bad, fileProblem(file, "%s is in the same directory: keep one of them", path.Base(files[0])).problems...)
 		}
 	}
-	data, err := g.l.read(files[0])
+	k, err := g.parse(files[0])
 	if err != nil {
 		// What it says is not known, but that it governs its directory is.
-		g.byDir[dir] = &kustomization{file: files[0]}
-		return
+		k = &kustomization{file: files[0]}
 	}
-	if k := parseKustomization(files[0], data); k != nil {
+	if k != nil {
 		g.byDir[dir] = k
 	}
 }
@@ -130,12 +137,12 @@ func (g *kustomizeGraph) follow(k *kustomization) {
 			continue
 		}
 		g.reached[to] = true
-		if link.target == toFile || g.byDir[to] != nil {
+		if link.target == toFile || g.byDir[to] != nil || g.plain[to] {
 			continue
 		}
 		for _, name := range kustomizationNames() {
-			if data, err := g.l.read(path.Join(to, name)); err == nil {
-				if inner := parseKustomization(path.Join(to, name), data); inner != nil {
+			if inner, err := g.parse(path.Join(to, name)); err == nil {
+				if inner != nil {
 					g.follow(inner)
 				}
 				break
