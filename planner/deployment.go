@@ -94,7 +94,7 @@ func (r *rollout) roll() {
 	budget := max(excess, total-floor-(len(kept)-keptAvailable))
 	going := clamp(budget, oldWaiting)
 	going += clamp(min(budget-going, available-floor), oldAvailable)
-	r.stopOutdated(old[len(old)-going:])
+	going = r.stopOutdated(old[len(old)-going:])
 	total -= going
 
 	// Where what is left of the excess cannot be taken from old pods, new ones that nobody relies on yet make way.

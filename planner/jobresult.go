@@ -41,14 +41,24 @@ func (j *job) observe() {
 			j.stop(pod, ClassLost, fmt.Sprintf("lost with node %s, which has been silent past its lease", pod.Node))
 		case pod.Phase == api.PodFailed:
 			j.fail(pod)
-		case j.draining[pod.Node]:
-			j.stop(pod, ClassOutdated, fmt.Sprintf("node %s is being drained", pod.Node))
+		case j.draining[pod.Node] && j.leaves(pod):
 			j.going = append(j.going, pod)
 		default:
 			j.active = append(j.active, pod)
 		}
 	}
 	slices.SortStableFunc(j.active, func(a, b *Pod) int { return a.Slot - b.Slot })
+}
+
+// leaves stops a pod on a node that is being drained, unless a budget of disruption keeps it.
+func (j *job) leaves(pod *Pod) bool {
+	used, ok := j.disrupt(pod)
+	if !ok {
+		j.waitsForBudget(j.ref, used)
+		return false
+	}
+	j.stop(pod, ClassOutdated, fmt.Sprintf("node %s is being drained", pod.Node))
+	return true
 }
 
 // mayRun reports whether the pod may still be doing something, wherever it is.

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 
 	"headway.dev/headway/api"
 )
@@ -19,6 +20,9 @@ type wanted struct {
 	owners    map[api.Ref]bool
 	services  []service        // ordered by ref
 	declared  map[api.Ref]bool // the services
+	quotas    []api.Object     // the resource quotas, ordered by ref
+	budgets   []budget         // ordered by ref
+	replicas  map[api.Ref]int
 	// protected are the workloads that are not to be deleted without an approval.
 	protected map[api.Ref]bool
 }
@@ -39,23 +43,33 @@ type service struct {
 }
 
 func newWanted(objects []api.Object) *wanted {
-	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}}
-	configs := ConfigsOf(objects)
+	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}, replicas: map[api.Ref]int{}}
+	configs, ranges := ConfigsOf(objects), limitRangesOf(objects)
 	for _, o := range objects {
 		if _, _, ok := podsOf(o.Value); ok {
-			template, err := TemplateOf(o, configs)
+			template, err := templateOf(o, configs, ranges[o.Ref.Namespace])
+			if n, ok := replicasOf(o); ok {
+				w.replicas[o.Ref] = n
+			}
 			w.workloads = append(w.workloads, workload{Object: o, template: template, err: err})
 			w.owners[o.Ref] = true
 			if isProtected(o) {
 				w.protected[o.Ref] = true
 			}
 		}
-		if v, ok := o.Value.(*corev1.Service); ok {
+		switch v := o.Value.(type) {
+		case *corev1.Service:
 			w.services = append(w.services, service{ref: o.Ref, source: o.Source, spec: &v.Spec})
 			w.declared[o.Ref] = true
+		case *corev1.ResourceQuota:
+			w.quotas = append(w.quotas, o)
+		case *policyv1.PodDisruptionBudget:
+			w.addBudget(o.Ref, &v.Spec)
 		}
 	}
 	slices.SortStableFunc(w.workloads, func(a, b workload) int { return a.Ref.Compare(b.Ref) })
+	slices.SortStableFunc(w.quotas, func(a, b api.Object) int { return a.Ref.Compare(b.Ref) })
+	slices.SortStableFunc(w.budgets, func(a, b budget) int { return a.ref.Compare(b.ref) })
 	slices.SortStableFunc(w.services, func(a, b service) int { return a.ref.Compare(b.ref) })
 	return w
 }
@@ -72,6 +86,9 @@ type pass struct {
 	stopped  map[*Pod]bool    // by this plan
 	holds    map[api.Ref]bool // what Git does not hold, but is not deleted
 	zones    zones
+	quotas   map[string][]*quota // by namespace, those that were asked for
+	budgets  []budget            // with what is left of each
+	refused  map[api.Ref]bool    // the workloads whose refusal has been told
 	// records are what is known of Jobs, kept what the plan keeps of them; runRefs are the known runs of CronJobs.
 	records, kept map[recordKey]api.JobRecord
 	recordsOf     map[api.Ref][]*api.JobRecord
@@ -90,6 +107,9 @@ func newPass(in Input, want *wanted) *pass {
 		stopped:  map[*Pod]bool{},
 
 		holds:     map[api.Ref]bool{},
+		quotas:    map[string][]*quota{},
+		budgets:   slices.Clone(want.budgets),
+		refused:   map[api.Ref]bool{},
 		records:   map[recordKey]api.JobRecord{},
 		kept:      map[recordKey]api.JobRecord{},
 		recordsOf: map[api.Ref][]*api.JobRecord{},
@@ -169,6 +189,9 @@ func (p *pass) create(id api.PodIdentity, template Template, reason string) {
 
 // add plans a new pod of the template, which the action says more of.
 func (p *pass) add(a Action, template Template) {
+	if !p.admit(&a, template.Pod) {
+		return
+	}
 	a.Kind, a.Class = CreatePod, ClassMissing
 	a.Pod.Template, a.Template = template.Digest, template.Pod
 	a.own.protected = p.want.protects(a.Pod.Owner)

@@ -166,6 +166,7 @@ func compute(in Input, want *wanted, pruning *pruning) Plan {
 	for _, w := range want.workloads {
 		p.workload(w)
 	}
+	p.countObjects()
 	p.prune()
 	p.routes()
 	return p.finish()

@@ -142,6 +142,11 @@ func drawObjects(t *rapid.T) []api.Object {
 		sometimes("suspended", "suspended")+sometimes("indexed", "indexed")+sometimes("replace", "replace=Failed"))
 	lines = append(lines, "cronjob tick image=i:1 schedule=*_*_*_*_* keep=1 concurrency="+
 		rapid.SampledFrom([]string{"Allow", "Forbid", "Replace"}).Draw(t, "concurrency"))
+	for _, name := range []string{"web", "db"} {
+		if rapid.IntRange(0, 3).Draw(t, "budget") == 0 {
+			lines = append(lines, "budget "+name+" unavailable=1 app="+name)
+		}
+	}
 	if rapid.IntRange(0, 4).Draw(t, "declared") > 0 {
 		lines = append(lines, fmt.Sprintf("configmap settings n=%d", rapid.IntRange(1, 2).Draw(t, "settings")))
 	}

@@ -101,15 +101,26 @@ func (r *rollout) stopSurplus(pods []*Pod, reason string) {
 	}
 }
 
-// stopOutdated stops pods of other templates, and those on nodes that are being drained.
-func (r *rollout) stopOutdated(pods []*Pod) {
-	for _, pod := range pods {
+// stopOutdated stops pods of other templates, and those on nodes that are being drained, as far as the budgets of disruption
+// allow. It gives their number.
+func (r *rollout) stopOutdated(pods []*Pod) int {
+	n := 0
+	for _, pod := range slices.Backward(pods) { // the worst first, should not all be let go
+		if r.stopped[pod] {
+			continue
+		}
+		if used, ok := r.disrupt(pod); !ok {
+			r.waitsForBudget(r.owner, used)
+			continue
+		}
 		reason := fmt.Sprintf("node %s is being drained", pod.Node)
 		if !r.drained(pod) {
 			reason = r.changeFrom(pod.Template)
 		}
 		r.stop(pod, ClassOutdated, reason)
+		n++
 	}
+	return n
 }
 
 // stopGone stops what counts no more: the pods that were lost, and those that ended.
@@ -183,12 +194,10 @@ func (r *rollout) leaveDrained() int {
 		switch {
 		case !r.drained(pod) || r.stopped[pod]:
 		case !r.available(pod):
-			gone++
-			r.stopOutdated([]*Pod{pod})
+			gone += r.stopOutdated([]*Pod{pod})
 		case spare > 0:
 			spare--
-			gone++
-			r.stopOutdated([]*Pod{pod})
+			gone += r.stopOutdated([]*Pod{pod})
 		}
 	}
 	return gone

@@ -41,11 +41,15 @@ func ConfigsOf(objects []api.Object) Configs {
 
 // TemplateOf gives the template of a workload. It fails when the object has no pods, or when it uses a config map that is
 // not declared and not optional: no pod of such a template could start. The template is then complete but for those.
-func TemplateOf(o api.Object, configs Configs) (Template, error) {
+func TemplateOf(o api.Object, configs Configs) (Template, error) { return templateOf(o, configs, nil) }
+
+// templateOf gives the template with what the limit ranges of its namespace fill in. It fails, too, where they do not allow it.
+func templateOf(o api.Object, configs Configs, ranges []limitRange) (Template, error) {
 	meta, spec, ok := podsOf(o.Value)
 	if !ok {
 		return Template{}, fmt.Errorf("%s: a %T has no pods", o.Ref, o.Value)
 	}
+	spec, outside := limited(spec, ranges)
 	t := Template{
 		Pod:   &api.PodTemplate{Labels: meta.Labels, Annotations: meta.Annotations, Spec: *spec},
 		Blobs: map[api.Digest][]byte{},
@@ -71,6 +75,9 @@ func TemplateOf(o api.Object, configs Configs) (Template, error) {
 	var err error
 	if t.Digest, err = t.add(t.Pod); err != nil {
 		return t, fmt.Errorf("%s: template: %w", o.Ref, err)
+	}
+	if outside != nil {
+		return t, outside
 	}
 	if missing != nil {
 		return t, fmt.Errorf("not declared: %s; declare it, or mark its use optional", strings.Join(missing, ", "))

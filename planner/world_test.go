@@ -10,6 +10,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -108,6 +110,13 @@ func parseObject(line string) (api.Object, error) {
 		kind = "ConfigMap"
 		value = &corev1.ConfigMap{ObjectMeta: meta, Data: f}
 		f = nil
+	case "quota":
+		q := &corev1.ResourceQuota{ObjectMeta: meta, Spec: corev1.ResourceQuotaSpec{Hard: quantities(f)}}
+		kind, value, f = "ResourceQuota", q, nil
+	case "limits":
+		kind, value = "LimitRange", newLimitRange(meta, f)
+	case "budget":
+		kind, value = "PodDisruptionBudget", newBudget(meta, f)
 	case "claim":
 		kind, value = "PersistentVolumeClaim", &corev1.PersistentVolumeClaim{ObjectMeta: meta}
 	case "namespace":
@@ -196,6 +205,32 @@ func newDaemonSet(meta metav1.ObjectMeta, f fields) *appsv1.DaemonSet {
 	return s
 }
 
+func quantities(f fields) corev1.ResourceList {
+	list := corev1.ResourceList{}
+	for name, value := range f {
+		list[corev1.ResourceName(name)] = resource.MustParse(value)
+	}
+	return list
+}
+
+func newLimitRange(meta metav1.ObjectMeta, f fields) *corev1.LimitRange {
+	item := corev1.LimitRangeItem{Type: corev1.LimitTypeContainer}
+	for key, list := range map[string]*corev1.ResourceList{"default": &item.Default, "request": &item.DefaultRequest, "max": &item.Max, "min": &item.Min} {
+		if value, ok := f.take(key); ok {
+			*list = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(value)}
+		}
+	}
+	return &corev1.LimitRange{ObjectMeta: meta, Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{item}}}
+}
+
+func newBudget(meta metav1.ObjectMeta, f fields) *policyv1.PodDisruptionBudget {
+	b := &policyv1.PodDisruptionBudget{ObjectMeta: meta}
+	app, _ := f.take("app")
+	b.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}
+	b.Spec.MinAvailable, b.Spec.MaxUnavailable = f.intOrString("available"), f.intOrString("unavailable")
+	return b
+}
+
 func newJobSpec(meta metav1.ObjectMeta, f fields) batchv1.JobSpec {
 	s := batchv1.JobSpec{
 		Parallelism: f.number("parallelism"), Completions: f.number("completions"), BackoffLimit: f.number("backoff"),
@@ -282,6 +317,9 @@ func podSpec(name string, f fields) corev1.PodSpec {
 				LocalObjectReference: corev1.LocalObjectReference{Name: used}, Optional: &optional,
 			}})
 		}
+	}
+	if value, ok := f.take("memory"); ok {
+		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(value)}
 	}
 	if value, ok := f.take("env"); ok {
 		c.Env = []corev1.EnvVar{{Name: "MODE", Value: value}}
