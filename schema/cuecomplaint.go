@@ -26,7 +26,6 @@ type conflict struct {
 	operands  [2]string
 	positions [2]token.Pos
 	bound     bool // the second operand is what the first must be
-	types     bool // they are of different types
 }
 
 // complaints sorts CUE's errors out: a disjunction is an error for each alternative, which together say what would be
@@ -61,7 +60,6 @@ func conflictOf(format string, args []any, positions []token.Pos) *conflict {
 	c := &conflict{}
 	switch {
 	case strings.HasPrefix(format, "conflicting values %s and %s") && len(args) >= 2:
-		c.types = strings.Contains(format, "mismatched types")
 	case strings.HasPrefix(format, "invalid value %v (out of bound") && len(args) == 2:
 		c.bound = true
 	default:
@@ -77,7 +75,7 @@ func conflictOf(format string, args []any, positions []token.Pos) *conflict {
 }
 
 // otherArms leaves out what failed in alternatives that were not meant: those of another kind of object where one of the
-// right kind failed too, and those of another type.
+// right kind failed too, and null.
 func otherArms(all []*complaint, disjunctions map[string]bool) []*complaint {
 	inside := func(c *complaint, arm string) bool {
 		return strings.HasPrefix(strings.Join(c.path, "\x00")+"\x00", arm+"\x00")
@@ -85,7 +83,7 @@ func otherArms(all []*complaint, disjunctions map[string]bool) []*complaint {
 	notMeant := func(c *complaint, arm string) bool {
 		rest := len(c.path) - 1 - strings.Count(arm, "\x00")
 		last := c.path[len(c.path)-1]
-		return rest == 1 && (last == "kind" || last == "apiVersion") || rest == 0 && c.conflict != nil && c.conflict.types
+		return rest == 1 && (last == "kind" || last == "apiVersion") || rest == 0 && c.conflict != nil && slices.Contains(c.conflict.operands[:], "null")
 	}
 	for _, arm := range slices.Sorted(maps.Keys(disjunctions)) {
 		if arm == "" {

@@ -14,6 +14,7 @@ import (
 //
 //   - A field named after the Go type that it embeds is that type's fields: the JSON names of Kubernetes are lower-case.
 //   - []byte is base64 text in a manifest; CUE's own bytes stay allowed.
+//   - What people leave empty may be null.
 //   - Types with a JSON form of their own, which the generator takes for anything, are said more closely.
 func mend(name string, file *ast.File) {
 	dir := path.Dir(name)
@@ -33,6 +34,9 @@ func mend(name string, file *ast.File) {
 				c.Replace(&ast.EmbedDecl{Expr: n.Value})
 				return false
 			}
+			if n.Constraint == token.OPTION && writtenEmpty(name) {
+				n.Value = ast.NewBinExpr(token.OR, ast.NewNull(), n.Value)
+			}
 		case *ast.Ident:
 			if n.Name == "bytes" {
 				c.Replace(ast.NewBinExpr(token.OR, ast.NewIdent("string"), ast.NewIdent("bytes")))
@@ -43,6 +47,16 @@ func mend(name string, file *ast.File) {
 		}
 		return true
 	}, nil)
+}
+
+// writtenEmpty tells the fields that people leave without a value, which is null and means that they are not there. Null
+// in other places is as good to Kubernetes, but an alternative in every field would cost more than it is worth.
+func writtenEmpty(field string) bool {
+	switch field {
+	case "annotations", "binaryData", "data", "emptyDir", "labels", "stringData", "volumes":
+		return true
+	}
+	return false
 }
 
 // ownForms are the types whose Go code says how they look in JSON.
