@@ -55,15 +55,40 @@ const (
 // PodStatus is what a node observes of one pod, with the placement it runs by, so that a new controller can learn all
 // from the nodes.
 type PodStatus struct {
-	Placement  Placement         `json:"placement"`
-	Phase      PodPhase          `json:"phase"`
-	Reason     string            `json:"reason,omitempty"`  // one word, as Kubernetes has it: ImagePullBackOff
-	Message    string            `json:"message,omitempty"` // for a person
-	IP         string            `json:"ip,omitempty"`
-	Ready      bool              `json:"ready"`
-	ReadySince time.Time         `json:"readySince,omitzero"` // when Ready last became true
-	Started    time.Time         `json:"started,omitzero"`
-	Containers []ContainerStatus `json:"containers,omitempty"` // in the order of the spec
+	Placement  Placement      `json:"placement"`
+	Phase      PodPhase       `json:"phase"`
+	Reason     string         `json:"reason,omitempty"`  // one word, as Kubernetes has it: ImagePullBackOff
+	Message    string         `json:"message,omitempty"` // for a person
+	IP         string         `json:"ip,omitempty"`
+	Ready      bool           `json:"ready"`
+	ReadySince time.Time      `json:"readySince,omitzero"` // when Ready last became true
+	Created    time.Time      `json:"created,omitzero"`    // when the node first heard of the pod
+	Started    time.Time      `json:"started,omitzero"`    // when the last of its containers had first started
+	Finished   time.Time      `json:"finished,omitzero"`   // when the last of its containers ended, of a pod that Succeeded or Failed
+	Conditions []PodCondition `json:"conditions,omitempty"`
+	// InitContainers and Containers are in the order of the spec; sidecars are among the former.
+	InitContainers []ContainerStatus `json:"initContainers,omitempty"`
+	Containers     []ContainerStatus `json:"containers,omitempty"`
+}
+
+// A PodCondition is something that holds of a pod or not, in Kubernetes' words: PodScheduled, Initialized,
+// ContainersReady, Ready.
+type PodCondition struct {
+	Type    corev1.PodConditionType `json:"type"`
+	True    bool                    `json:"true"`
+	Since   time.Time               `json:"since"` // when it last began or ceased to hold
+	Reason  string                  `json:"reason,omitempty"`
+	Message string                  `json:"message,omitempty"`
+}
+
+// A ContainerEnd is how a run of a container ended.
+type ContainerEnd struct {
+	ID       string    `json:"id,omitempty"`
+	Reason   string    `json:"reason"` // Completed, Error, OOMKilled or StartError
+	Message  string    `json:"message,omitempty"`
+	ExitCode int       `json:"exitCode"`
+	Started  time.Time `json:"started,omitzero"`
+	Finished time.Time `json:"finished,omitzero"`
 }
 
 // ContainerStatus is what a node observes of one container.
@@ -80,16 +105,34 @@ type ContainerStatus struct {
 	Ready    bool      `json:"ready"`
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
+	// RestartAt is when a container that waits for its next run has it.
+	RestartAt time.Time `json:"restartAt,omitzero"`
+	// LastState is how the run before this one ended; of a container that waits, the last one.
+	LastState *ContainerEnd `json:"lastState,omitempty"`
 }
 
 // A Route is one service as nodes program it. Written by the controller.
 type Route struct {
 	Service   Ref         `json:"service"`
-	ClusterIP string      `json:"clusterIP,omitempty"` // empty for a headless service
+	ClusterIP string      `json:"clusterIP,omitempty"` // empty for a headless service, and one that is another name
 	Ports     []RoutePort `json:"ports"`               // ordered as declared
 	Endpoints []Endpoint  `json:"endpoints"`           // ready pods, ordered by IP
 	// AffinitySeconds keeps a client on one endpoint that long; 0 is no affinity.
 	AffinitySeconds int32 `json:"affinitySeconds,omitempty"`
+	// ExternalName is the DNS name that the service is another name of. It has no address and no endpoints then.
+	ExternalName string `json:"externalName,omitempty"`
+	// InternalLocal has connections to the cluster IP reach only the endpoints of the node that they come from.
+	InternalLocal bool `json:"internalLocal,omitempty"`
+	// ExternalLocal has connections from outside reach only the endpoints of the node that they come to.
+	ExternalLocal bool `json:"externalLocal,omitempty"`
+	// OnNodes opens the service's own ports on every node's addresses, which is what a load balancer is here.
+	OnNodes bool `json:"onNodes,omitempty"`
+	// ExternalIPs are addresses for which every node takes the service's connections, if they come by it.
+	ExternalIPs []string `json:"externalIPs,omitempty"`
+	// SourceRanges are the networks whose connections are taken from outside; none is every network.
+	SourceRanges []string `json:"sourceRanges,omitempty"`
+	// HealthCheckPort is where each node says over HTTP whether it has endpoints of its own; 0 is nowhere.
+	HealthCheckPort int32 `json:"healthCheckPort,omitempty"`
 }
 
 // A RoutePort is one port of a service.
@@ -97,14 +140,17 @@ type RoutePort struct {
 	Name     string          `json:"name,omitempty"`
 	Protocol corev1.Protocol `json:"protocol"`
 	Port     int32           `json:"port"`
+	NodePort int32           `json:"nodePort,omitempty"` // open on every node's addresses; 0 is none
 }
 
-// An Endpoint is a pod that takes a service's connections.
+// An Endpoint is a pod that takes a service's connections, or an address that was written by hand.
 type Endpoint struct {
-	Pod  Ref    `json:"pod"`
-	UID  string `json:"uid"`
+	Pod  Ref    `json:"pod,omitzero"` // zero for an address that was written by hand
+	UID  string `json:"uid,omitempty"`
 	IP   string `json:"ip"`
-	Node string `json:"node"`
+	Node string `json:"node,omitempty"`
+	// Hostname names the endpoint below the service's own name in DNS.
+	Hostname string `json:"hostname,omitempty"`
 	// TargetPorts are the pod's ports, one for each of the route's Ports, in that order; 0 where the pod has none of that name.
 	TargetPorts []int32 `json:"targetPorts"`
 }

@@ -28,9 +28,9 @@ type Agent struct {
 	status signal // some pod's status changed
 	events chan api.Event
 
-	living, ending []step
-	starts         chan struct{} // a slot for each container that is being made
-	removes        chan struct{} // a slot for each that is being removed
+	tables  tables
+	starts  chan struct{} // a slot for each container that is being made
+	removes chan struct{} // a slot for each that is being removed
 
 	routes     *latest[api.RouteTable]
 	table      atomic.Pointer[api.RouteTable] // the newest known; nil before there is one
@@ -43,6 +43,7 @@ type Agent struct {
 	unpruned   bool            // content on disk may be used by no pod
 	forgotten  uint64          // the number of the newest look that had begun when a pod was last forgotten
 	spawn      func(func())    // runs a pod's goroutine; nil while the agent does not run
+	halted     bool            // the machine shuts down
 	quiet      chan struct{}   // closed when the last pod is gone; nil while nobody waits for it
 }
 
@@ -60,7 +61,7 @@ func New(config Config) (*Agent, error) {
 	a := &Agent{
 		config: c, log: c.Logger, disk: d, blobs: newBlobs(d, c.Bus), look: newLook(c.Runtime),
 		status: newSignal(), events: make(chan api.Event, maxEvents),
-		living: living(), ending: ending(),
+		tables: newTables(),
 		starts: make(chan struct{}, c.MaxParallel), removes: make(chan struct{}, removeSlots),
 		routes: newLatest[api.RouteTable](), savedTable: newLatest[api.RouteTable](),
 		pods: map[string]*pod{},

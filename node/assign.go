@@ -112,6 +112,7 @@ func (a *Agent) add(ctx context.Context, p *pod) {
 	}
 	a.pods[p.uid] = p
 	p.status = p.describe()
+	p.inbox.shutdown = a.halted
 	a.status.set()
 	a.spawn(func() {
 		p.run(ctx)

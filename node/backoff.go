@@ -8,17 +8,12 @@ import (
 // A schedule is how waits grow from failure to failure.
 type schedule struct{ first, most time.Duration }
 
-// The schedules: of steps that failed for no fault of the pod's, of images, of containers that end (Kubernetes'
-// figures), and of the connection to the bus.
+// The schedules: of steps that failed for no fault of the pod's, of images, and of the connection to the bus.
 var (
 	stepSchedule  = schedule{200 * time.Millisecond, 30 * time.Second}
 	imageSchedule = schedule{time.Second, 5 * time.Minute}
-	crashSchedule = schedule{10 * time.Second, 5 * time.Minute}
 	busSchedule   = schedule{200 * time.Millisecond, 5 * time.Second}
 )
-
-// steadyRun is how long a container runs until its earlier ends count no more.
-const steadyRun = 10 * time.Minute
 
 // after is the wait after so many failures in a row, one at least.
 func (s schedule) after(failures int) time.Duration {

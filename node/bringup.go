@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"headway.dev/headway/api"
@@ -27,19 +26,29 @@ func (p *pod) fetch(ctx context.Context, _ target) error {
 	}
 	used := []api.Digest{digest}
 	used = slices.AppendSeq(slices.AppendSeq(used, maps.Values(t.ConfigMaps)), maps.Values(t.Secrets))
-	p.mu.Lock()
-	p.blobs = used
-	p.mu.Unlock()
-	p.host.learnt()
+	p.uses(used)
 	if p.configs, err = p.host.blobs.configs(ctx, t); err != nil {
 		return err
 	}
-	p.template = t
-	for i := range t.Spec.Containers {
-		p.containers = append(p.containers, newContainer(&t.Spec.Containers[i]))
-	}
-	p.adopt()
+	p.setTemplate(t, used)
 	return nil
+}
+
+// uses notes which content the pod uses.
+func (p *pod) uses(blobs []api.Digest) {
+	p.mu.Lock()
+	p.blobs = blobs
+	p.mu.Unlock()
+	p.host.learnt()
+}
+
+func (p *pod) setTemplate(t *api.PodTemplate, blobs []api.Digest) {
+	p.uses(blobs)
+	p.template, p.containers = t, newContainers(t)
+	p.mu.Lock()
+	p.importance = p.priority()
+	p.mu.Unlock()
+	p.adopt()
 }
 
 // untilHalt ends with ctx, and when the pod is told to end.
@@ -53,8 +62,7 @@ func (p *pod) duePrepare(time.Time) []target {
 	return itself(p.template != nil && !p.made())
 }
 
-// prepare makes all that the containers need, at the same time: sandbox, volumes and images. An image that cannot be had
-// is the trouble of its container only.
+// prepare makes what the containers share, at the same time.
 func (p *pod) prepare(ctx context.Context, _ target) error {
 	ctx, cancel := p.untilHalt(ctx)
 	defer cancel()
@@ -66,19 +74,7 @@ func (p *pod) prepare(ctx context.Context, _ target) error {
 	if p.mounts == nil {
 		work.Go(func() { mounted = p.mount(ctx) })
 	}
-	now := time.Now()
-	pulled := make([]error, len(p.containers))
-	for i, c := range p.containers {
-		if p.wantsImage(c, now) && !p.waiting(stepImage, target{container: c}, now) {
-			work.Go(func() { pulled[i] = p.image(ctx, target{container: c}) })
-		}
-	}
 	work.Wait()
-	for i, c := range p.containers {
-		if pulled[i] != nil && ctx.Err() == nil {
-			p.fail(stepImage, errImagePull, target{container: c}, pulled[i])
-		}
-	}
 	return errors.Join(attached, mounted)
 }
 
@@ -114,59 +110,8 @@ func (p *pod) mount(ctx context.Context) error {
 	return nil
 }
 
-func (p *pod) dueKill(now time.Time) []target {
-	return p.onContainers(func(c *container) bool {
-		if c.unhealthy == "" || p.known[c.id].State != ContainerRunning {
-			return false
-		}
-		return c.told.IsZero() || !c.killed && !now.Before(c.told.Add(p.grace()))
-	})
-}
-
-// kill ends a container that fails its liveness probe: first politely, after the grace period by force.
-func (p *pod) kill(ctx context.Context, t target) error {
-	c := t.container
-	if c.told.IsZero() {
-		if err := p.host.config.Runtime.Signal(ctx, c.id, syscall.SIGTERM); err != nil {
-			return err
-		}
-		p.event("Killing", "container "+c.spec.Name+" fails its liveness probe and is restarted: "+c.unhealthy, warning)
-		c.told = time.Now()
-		return nil
-	}
-	if err := p.host.config.Runtime.Signal(ctx, c.id, syscall.SIGKILL); err != nil {
-		return err
-	}
-	c.killed = true
-	return nil
-}
-
-func (p *pod) dueImage(now time.Time) []target {
-	return p.onContainers(func(c *container) bool { return p.wantsImage(c, now) })
-}
-
-// wantsRun says whether a container is to be made now.
-func (p *pod) wantsRun(c *container, now time.Time) bool {
-	return c.id == "" || c.settled && c.restart && !now.Before(c.restartAt)
-}
-
-func (p *pod) wantsImage(c *container, now time.Time) bool {
-	return p.wantsRun(c, now) && !c.imageReady
-}
-
-func (p *pod) image(ctx context.Context, t target) error {
-	ctx, cancel := p.untilHalt(ctx)
-	defer cancel()
-	c := t.container
-	if _, err := p.host.config.Images.Ensure(ctx, c.spec.Image, c.spec.ImagePullPolicy); err != nil {
-		return err
-	}
-	c.imageReady = true
-	return nil
-}
-
 func (p *pod) dueCreate(now time.Time) []target {
-	return p.onContainers(func(c *container) bool { return p.made() && p.wantsRun(c, now) && c.imageReady })
+	return p.onContainers(func(c *container) bool { return p.made() && c.image == imageReady && p.wantsRun(c, now) })
 }
 
 // made says whether there is all that a pod's containers share.
@@ -182,11 +127,17 @@ func (p *pod) create(ctx context.Context, t target) error {
 	if err != nil {
 		return &stepError{"CreateContainerConfigError", err}
 	}
+	if config.Mounts, err = p.makeMessage(c, attempt, config.Mounts); err != nil {
+		return &stepError{"CreateContainerConfigError", err}
+	}
 	if err := touch(config.LogPath); err != nil {
 		return err
 	}
 	id, err := p.host.config.Runtime.Create(ctx, config)
-	if err != nil {
+	if _, own := errors.AsType[*StartError](err); own {
+		p.unstartable(c, attempt, "", err)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if _, known := p.known[id]; !known {
@@ -211,13 +162,17 @@ func touch(path string) error {
 
 func (p *pod) dueStart(time.Time) []target {
 	return p.onContainers(func(c *container) bool {
-		return c.id != "" && !c.broken && p.known[c.id].State == ContainerCreated
+		return c.id != "" && !c.broken && p.view(c).State == ContainerCreated
 	})
 }
 
 func (p *pod) start(ctx context.Context, t target) error {
 	c := t.container
-	if err := p.host.config.Runtime.Start(ctx, c.id); err != nil {
+	err := p.host.config.Runtime.Start(ctx, c.id)
+	if _, own := errors.AsType[*StartError](err); own {
+		p.unstartable(c, c.attempt, c.id, err)
+		return nil
+	} else if err != nil {
 		c.broken = true
 		return err
 	}
@@ -229,24 +184,27 @@ func (p *pod) start(ctx context.Context, t target) error {
 	// The process ID, and an end that came at once, are seen by a look.
 	p.host.look.wanted.set()
 	p.event("Started", "container "+c.spec.Name+" started", normal)
-	if err := p.host.disk.removeOldLogs(p.uid, c.spec.Name, c.attempt); err != nil {
-		p.log.Warn("old logs stay on disk", "container", c.spec.Name, "error", err)
+	if err := p.host.disk.removeOldRuns(p.uid, c.spec.Name, c.attempt); err != nil {
+		p.log.Warn("logs of old runs stay on disk", "container", c.spec.Name, "error", err)
 	}
 	return nil
 }
 
-// dueClear finds a container that failed to start, to make it anew, and those that a newer run has taken the place of.
+// dueClear finds a container that failed to start, to make it anew, those that a newer run has taken the place of, and
+// init containers that are done, once the pod has started: that waits for nothing then.
 func (p *pod) dueClear(now time.Time) []target {
 	return p.onKnown(func(k Container) bool {
-		for _, c := range p.containers {
-			if c.spec.Name != k.Name {
-				continue
-			}
-			if c.id == k.ID {
-				return c.broken && !p.waiting(stepStart, target{container: c}, now)
-			}
-			return k.Attempt < c.attempt && p.known[c.id].State.rank() >= ContainerRunning.rank()
+		c := p.named(k.Name)
+		switch {
+		case c == nil:
+			return p.template != nil
+		case c.id != k.ID:
+			return k.Attempt < c.attempt && p.view(c).State.rank() >= ContainerRunning.rank()
+		case p.view(c).State == ContainerExited && k.State == ContainerCreated:
+			return true // it could not be started
+		case c.kind == initContainer && k.State == ContainerExited:
+			return !p.record.Started.IsZero() && !p.record.Initialized.IsZero()
 		}
-		return p.template != nil
+		return c.broken && !p.waiting(stepStart, target{container: c}, now)
 	})
 }

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -38,6 +40,10 @@ type Config struct {
 	// MaxParallel is how many containers are made and started at the same time; default 4. More than the runtime can do
 	// at once only makes each of them slower.
 	MaxParallel int
+	// Restart says how long containers that end wait for their next run.
+	Restart Restart
+	// Boot names the machine's current start: what ran under another name has ended. The default is the kernel's boot ID.
+	Boot string
 	// LogLimit is how much is kept of the log of each run of a container, in bytes; default 10 MiB.
 	LogLimit int64
 
@@ -51,6 +57,27 @@ type Config struct {
 	// Logger is told what the agent does; default none.
 	Logger *slog.Logger
 }
+
+// Restart says how long containers that end wait for their next run: not at all at first, then First, and twice as long
+// each time up to Most, until a run lasts for Steady.
+type Restart struct{ First, Most, Steady time.Duration }
+
+// wait is how long a container waits that has ended so often in a row.
+func (r Restart) wait(failures int) time.Duration {
+	if failures <= 1 {
+		return 0
+	}
+	return schedule{r.First, r.Most}.after(failures - 1)
+}
+
+func (r Restart) withDefaults() Restart {
+	return Restart{
+		First: cmp.Or(r.First, 10*time.Second), Most: cmp.Or(r.Most, 5*time.Minute), Steady: cmp.Or(r.Steady, 10*time.Minute),
+	}
+}
+
+// bootID is where the kernel names the machine's start.
+const bootID = "/proc/sys/kernel/random/boot_id"
 
 const (
 	defaultHeartbeat   = time.Second
@@ -87,6 +114,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.LogLimit == 0 {
 		c.LogLimit = defaultLogLimit
+	}
+	refuse(c.Restart.First < 0 || c.Restart.Most < 0 || c.Restart.Steady < 0, "Restart %+v has a negative time", c.Restart)
+	c.Restart = c.Restart.withDefaults()
+	if c.Boot == "" {
+		boot, err := os.ReadFile(bootID)
+		refuse(err != nil, "the machine's start has no name: %w", err)
+		c.Boot = strings.TrimSpace(string(boot))
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -2,49 +2,116 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
+)
+
+// A kind says what part a container has in its pod.
+type kind int
+
+const (
+	mainContainer kind = iota
+	initContainer      // runs to its end before what comes after it begins
+	sidecar            // an init container that runs on beside what comes after it
 )
 
 // A container is the life of one container of the spec, over all its runs.
 type container struct {
 	spec    *corev1.Container
+	kind    kind
+	index   int    // among the containers of the pod, init containers first
 	attempt int    // of the current run, or of the next one if there is none yet
 	id      string // of the current run; empty before it is made
 
-	imageReady bool
-	broken     bool      // the current run failed to start
-	removed    Container // what the run before was, if it was removed to make it anew or for good
+	image  imageState
+	broken bool // the current run failed to start, and nothing says that this is its own fault
 
 	// Once the current run has ended:
 	settled   bool
 	restart   bool
 	restartAt time.Time
 	waits     trouble // why the next run waits
-	ended     string  // how the run ended
 
-	// What the probes say of the current run:
-	ready      bool
+	// Of the current run:
 	unready    string // why it is not ready
 	complained bool   // about its not being ready
-	unhealthy  string // why it is not alive
-	told       time.Time
-	killed     bool
+	hook       hook   // that is under way; empty if none is
+	stopHook   context.CancelFunc
 	stopProbes context.CancelFunc // nil when they do not run
+	asks       probeKind          // startup, as long as only that probe runs
 }
 
-func newContainer(spec *corev1.Container) *container { return &container{spec: spec} }
+// An imageState is how far the image of a container's next run is.
+type imageState int
+
+const (
+	imageWanted imageState = iota
+	imagePulling
+	imageReady
+)
+
+// newContainers gives the containers of a template, in the order in which they start.
+func newContainers(t *api.PodTemplate) []*container {
+	all := []*container{}
+	add := func(spec *corev1.Container, k kind) {
+		all = append(all, &container{spec: spec, kind: k, index: len(all)})
+	}
+	for i := range t.Spec.InitContainers {
+		c := &t.Spec.InitContainers[i]
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			add(c, sidecar)
+			continue
+		}
+		add(c, initContainer)
+	}
+	for i := range t.Spec.Containers {
+		add(&t.Spec.Containers[i], mainContainer)
+	}
+	return all
+}
 
 // renew makes id the current run.
 func (c *container) renew(id string, attempt int) {
-	*c = container{spec: c.spec, imageReady: c.imageReady, attempt: attempt, id: id}
+	*c = container{spec: c.spec, kind: c.kind, index: c.index, image: c.image, attempt: attempt, id: id}
 }
 
-// adopt makes the newest run on the machine the current one of each container that has none.
+// view is the current run of a container, as it is known: how it ended outlives it.
+func (p *pod) view(c *container) Container {
+	if e, found := p.record.Ends[c.spec.Name]; found && c.id != "" && e.ID == c.id {
+		return e.container(c.spec.Name)
+	}
+	return p.known[c.id]
+}
+
+func (p *pod) isRunning(c *container) bool { return p.view(c).State == ContainerRunning }
+
+// named is the container of that name; nil if there is none.
+func (p *pod) named(name string) *container {
+	for _, c := range p.containers {
+		if c.spec.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// current is the container with that current run; nil if there is none.
+func (p *pod) current(id string) *container {
+	for _, c := range p.containers {
+		if c.id == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// adopt makes the newest run on the machine, or else the newest that is remembered, the current one of each container
+// that has none.
 func (p *pod) adopt() {
 	for _, c := range p.containers {
 		if c.id != "" {
@@ -55,11 +122,10 @@ func (p *pod) adopt() {
 				c.attempt, c.id = k.Attempt, id
 			}
 		}
-		if c.id == "" {
-			continue
+		if e, found := p.record.Ends[c.spec.Name]; found && (e.Attempt > c.attempt || e.Attempt == c.attempt && c.id == "") {
+			c.attempt, c.id = e.Attempt, e.ID
 		}
-		c.ready = p.record.Ready[c.spec.Name] == c.id
-		if p.known[c.id].State != ContainerCreated {
+		if c.id != "" && p.view(c).State != ContainerCreated {
 			p.began(c)
 		}
 	}
@@ -67,7 +133,7 @@ func (p *pod) adopt() {
 
 // began notes that the current run of a container has started.
 func (p *pod) began(c *container) {
-	k := p.known[c.id]
+	k := p.view(c)
 	p.mu.Lock()
 	if r := p.runs[c.spec.Name]; r != nil {
 		r.end()
@@ -78,96 +144,11 @@ func (p *pod) began(c *container) {
 		return
 	}
 	for _, c := range p.containers {
-		if c.attempt == 0 && p.known[c.id].State.rank() < ContainerRunning.rank() {
+		if c.kind == mainContainer && c.attempt == 0 && p.view(c).State.rank() < ContainerRunning.rank() {
 			return
 		}
 	}
-	p.record.Started, p.dirty = k.Started, true
-}
-
-// settle decides what becomes of a container whose run has ended.
-func (p *pod) settle(c *container, now time.Time) {
-	k := p.known[c.id]
-	if c.id == "" || c.settled || k.State != ContainerExited {
-		return
+	if c.kind == mainContainer {
+		p.record.Started, p.dirty = k.Started, true
 	}
-	c.settled, c.ready, c.imageReady = true, false, false
-	delete(p.failures, failing{stepKill, c.spec.Name})
-	p.mu.Lock()
-	if r := p.runs[c.spec.Name]; r != nil {
-		r.end()
-	}
-	p.mu.Unlock()
-	if p.stopping() {
-		return
-	}
-	switch p.template.Spec.RestartPolicy {
-	case corev1.RestartPolicyNever:
-	case corev1.RestartPolicyOnFailure:
-		c.restart = k.ExitCode != 0 || !c.told.IsZero()
-	default:
-		c.restart = true
-	}
-	c.ended = p.endOf(c, k)
-	why, news := "container "+c.spec.Name+" "+c.ended, p.countEnd(c, k)
-	if !c.restart {
-		if news && k.ExitCode != 0 {
-			p.event("Failed", why, warning)
-		}
-		return
-	}
-	wait := crashWait(p.record.Ends[c.spec.Name].Failures)
-	c.restartAt = k.Finished.Add(wait)
-	if k.Finished.IsZero() || k.Finished.After(now) {
-		c.restartAt = now.Add(wait)
-	}
-	if wait > 0 {
-		c.waits = trouble{"CrashLoopBackOff", fmt.Sprintf("back-off %v: it %s", wait, c.ended)}
-	}
-	switch {
-	case !news:
-	case wait > 0:
-		p.event("BackOff", why+fmt.Sprintf("; it is restarted %v after that", wait), warning)
-	case k.ExitCode != 0:
-		p.event("Failed", why+"; it is restarted at once", warning)
-	}
-}
-
-// countEnd keeps a run's end in the record, and reports whether it was not there yet.
-func (p *pod) countEnd(c *container, k Container) bool {
-	last := p.record.Ends[c.spec.Name]
-	if last.ID == c.id {
-		return false
-	}
-	if !k.Started.IsZero() && k.Finished.Sub(k.Started) >= steadyRun {
-		last.Failures = 0
-	}
-	if p.record.Ends == nil {
-		p.record.Ends = map[string]end{}
-	}
-	p.record.Ends[c.spec.Name], p.dirty = end{ID: c.id, Failures: last.Failures + 1}, true
-	return true
-}
-
-// crashWait is how long a container waits for its next run: not at all after the first end in a row.
-func crashWait(failures int) time.Duration {
-	if failures <= 1 {
-		return 0
-	}
-	return crashSchedule.after(failures - 1)
-}
-
-// endOf says how a container ended, with the last line of its log.
-func (p *pod) endOf(c *container, k Container) string {
-	s := fmt.Sprintf("ended with exit code %d", k.ExitCode)
-	switch {
-	case k.OOM:
-		s = "was killed: it went past its memory limit"
-	case !c.told.IsZero():
-		s += " after it failed its liveness probe"
-	}
-	if last := p.host.lastLine(p.host.disk.logPath(p.uid, c.spec.Name, c.attempt)); last != "" && k.ExitCode != 0 {
-		s += ": " + last
-	}
-	return s
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"headway.dev/headway/api"
 )
@@ -24,6 +23,7 @@ import (
 //	pods/UID/pod.json     what the node knows of a pod
 //	pods/UID/logs/NAME/N  the log of run N of a container
 //	claims/NAMESPACE/NAME what pods keep: it is no pod's, and nothing here deletes it
+//	pods/UID/messages/... what run N of a container wrote of its end, likewise
 //
 // and, below its other directory, what ends with the machine:
 //
@@ -39,29 +39,6 @@ const (
 	peersFile      = "peers.json"
 	lockFile       = "lock"
 )
-
-// A record is what the node keeps of a pod.
-type record struct {
-	Placement api.Placement `json:"placement"`
-	// Stopping is when the pod was told to end; zero until then. It is never taken back.
-	Stopping time.Time `json:"stopping,omitzero"`
-	// IP is the pod's address, once it has one.
-	IP string `json:"ip,omitempty"`
-	// Ready maps the names of containers that passed their readiness probe to the ID of the run that did, so that a
-	// restart of the daemon takes no pod out of the routes.
-	Ready      map[string]string `json:"ready,omitempty"`
-	ReadySince time.Time         `json:"readySince,omitzero"`
-	// Started is when the last of the pod's containers had first started.
-	Started time.Time `json:"started,omitzero"`
-	// Ends holds, by container, how it ended last.
-	Ends map[string]end `json:"ends,omitempty"`
-}
-
-// An end of a container counts once, however often the daemon restarts after it.
-type end struct {
-	ID       string `json:"id"`
-	Failures int    `json:"failures"` // ends in a row after short runs, this one included
-}
 
 // lock keeps a second agent away until unlock, or until the process ends however it does.
 func (d disk) lock() (unlock func(), err error) {
@@ -189,8 +166,9 @@ func (d disk) keepBlobs(wanted map[api.Digest]bool) error {
 // podDir is where a pod's files are.
 func (d disk) podDir(uid string) string { return filepath.Join(d.dir, "pods", uid) }
 
+// saveRecord writes a pod's record. How a pod ended has to outlive the machine's power.
 func (d disk) saveRecord(r record) error {
-	return d.write(filepath.Join("pods", r.Placement.UID, "pod.json"), r, false)
+	return d.write(filepath.Join("pods", r.Placement.UID, "pod.json"), r, durably(r.Outcome.Phase != ""))
 }
 
 // records reads what is kept of every pod. A pod whose record cannot be read has a nil one, and its error is joined to
@@ -246,16 +224,28 @@ func (d disk) logPath(uid, container string, attempt int) string {
 	return filepath.Join(d.podDir(uid), "logs", container, fmt.Sprint(attempt))
 }
 
-// removeOldLogs deletes the logs of all runs but the current one and the one before it.
-func (d disk) removeOldLogs(uid, container string, attempt int) error {
-	dir := filepath.Dir(d.logPath(uid, container, attempt))
+// messagePath is where a run of a container writes of its end.
+func (d disk) messagePath(uid, container string, attempt int) string {
+	return filepath.Join(d.podDir(uid), "messages", container, fmt.Sprint(attempt))
+}
+
+// removeOldRuns deletes the logs of all runs but the current one and the one before it, and the messages of all that are
+// over.
+func (d disk) removeOldRuns(uid, container string, attempt int) error {
+	return errors.Join(
+		removeBelow(filepath.Dir(d.logPath(uid, container, attempt)), attempt-1),
+		removeBelow(filepath.Dir(d.messagePath(uid, container, attempt)), attempt))
+}
+
+// removeBelow deletes the files of a directory that are named by a smaller number.
+func removeBelow(dir string, number int) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && n < attempt-1 {
+		if n, err := strconv.Atoi(e.Name()); err == nil && n < number {
 			failed = append(failed, os.Remove(filepath.Join(dir, e.Name())))
 		}
 	}

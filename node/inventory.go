@@ -108,10 +108,10 @@ func recordOf(uid string, kept *record, containers []Container) record {
 			continue
 		}
 		// Nobody remembers whether it was ready. It served until now, and goes on until a probe says otherwise.
-		if r.Ready == nil {
-			r.Ready = map[string]string{}
+		if r.Runs == nil {
+			r.Runs = map[string]runNote{}
 		}
-		r.Ready[c.Name] = c.ID
+		r.Runs[c.Name] = runNote{ID: c.ID, Ready: true, Begun: true, PostStart: true}
 		if c.Started.After(r.Started) {
 			r.Started, r.ReadySince = c.Started, c.Started
 		}

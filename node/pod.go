@@ -27,6 +27,9 @@ type pod struct {
 	status api.PodStatus   // as last computed
 	blobs  []api.Digest    // content that the pod uses; nil while that is not known
 	runs   map[string]*run // the newest run of each container
+	// importance is the pod's priority, once it is known.
+	importance int32
+	still      chan struct{} // closed when nothing of the pod runs any more, while the machine shuts down
 
 	// What follows belongs to the pod's goroutine.
 
@@ -36,18 +39,22 @@ type pod struct {
 	template   *api.PodTemplate
 	configs    map[string]api.ConfigData
 	sandbox    *Sandbox
-	mounts     map[string]string // paths of volumes by name
-	containers []*container      // in the order of the spec; nil until the template is known
-	known      map[string]Container
-	changed    uint64 // the number of the newest look that had begun when the pod last made, started or removed a container
+	mounts     map[string]string    // paths of volumes by name
+	containers []*container         // in the order of the spec; nil until the template is known
+	known      map[string]Container // what is on the machine, by ID
+	changed    uint64               // the number of the newest look that had begun when the pod last made, started or removed a container
 	failures   map[failing]*failure
-	told       map[string]bool // containers that were told to end, by ID
-	empty      bool            // no container of it is left
+	told       map[string]bool // containers that no run of the spec's is, and that were told to end, by ID
+	killed     map[string]bool // containers that were killed, by ID
+	recalled   bool
+	rested     bool
+	shutdown   time.Time // since when the machine shuts down; zero: it does not
+	empty      bool      // no container of it is left
 	unmounted  bool
 	detached   bool
 	gone       bool
-	probing    sync.WaitGroup
-	slot       chan struct{} // held while a container is made and started
+	beside     sync.WaitGroup // what goes on beside the pod's own steps: probes, hooks, pulls
+	slot       chan struct{}  // held while a container is made and started
 }
 
 // An inbox is what others leave for the pod's goroutine to take in.
@@ -57,6 +64,9 @@ type inbox struct {
 	commit    string // that says so
 	seen      *listing
 	probes    []probeResult
+	hooks     []hookResult
+	pulls     []pullResult
+	shutdown  bool
 	again     bool // the bus is there again
 }
 
@@ -64,14 +74,21 @@ type inbox struct {
 type trouble struct{ reason, message string }
 
 func (a *Agent) newPod(r record) *pod {
+	r.reboot(a.config.Boot)
+	if r.Created.IsZero() {
+		r.Created = time.Now()
+	}
 	p := &pod{
 		uid: r.Placement.UID, host: a, wake: newSignal(), record: r, commit: r.Placement.Commit,
 		log:   a.log.With("pod", r.Placement.Pod.String(), "uid", r.Placement.UID),
-		known: map[string]Container{}, runs: map[string]*run{}, told: map[string]bool{}, failures: map[failing]*failure{}, dirty: true,
+		known: map[string]Container{}, runs: map[string]*run{}, told: map[string]bool{}, killed: map[string]bool{}, still: make(chan struct{}), failures: map[failing]*failure{}, dirty: true,
 	}
 	p.halt, p.doHalt = context.WithCancel(context.Background())
-	if !r.Stopping.IsZero() {
+	if p.isClosing() {
 		p.doHalt()
+	}
+	if r.Cleared {
+		p.empty, p.unmounted, p.detached = true, true, true
 	}
 	return p
 }
@@ -81,9 +98,14 @@ func (p *pod) run(ctx context.Context) {
 	defer p.doHalt()
 	defer p.release()
 	ctx, cancel := context.WithCancel(ctx)
-	defer p.probing.Wait()
+	defer p.beside.Wait()
 	defer cancel()
 	defer p.endRuns()
+	defer func() {
+		if p.gone && !p.rested {
+			close(p.still)
+		}
+	}()
 	for ctx.Err() == nil {
 		now := time.Now()
 		p.absorb(now)
@@ -93,6 +115,7 @@ func (p *pod) run(ctx context.Context) {
 			return
 		}
 		p.keep()
+		p.rests()
 		action, due := p.next(now)
 		if !due {
 			p.release()
@@ -110,9 +133,11 @@ func (p *pod) do(ctx context.Context, a action) {
 	err := a.step.do(p, ctx, a.target)
 	switch {
 	case err == nil:
-		p.succeeded(a)
+		if !a.step.begins {
+			p.succeeded(a)
+		}
 	case ctx.Err() != nil:
-	case p.halt.Err() != nil && p.record.Stopping.IsZero():
+	case p.halt.Err() != nil && !p.isClosing():
 		// It was cut off because the pod is to end.
 	default:
 		p.fail(a.step.name, a.step.reason, a.target, err)
@@ -166,7 +191,7 @@ func (p *pod) release() {
 func (p *pod) deliver(leave func(*inbox)) {
 	p.mu.Lock()
 	leave(&p.inbox)
-	if p.inbox.stop != "" {
+	if p.inbox.stop != "" || p.inbox.shutdown {
 		p.doHalt()
 	}
 	p.mu.Unlock()
@@ -186,7 +211,7 @@ func (p *pod) stop(reason, commit string) {
 func (p *pod) absorb(now time.Time) {
 	p.mu.Lock()
 	in := p.inbox
-	p.inbox = inbox{stop: in.stop, commit: in.commit}
+	p.inbox = inbox{stop: in.stop, commit: in.commit, shutdown: in.shutdown}
 	p.mu.Unlock()
 	if in.placement != nil {
 		p.record.Placement, p.commit, p.dirty = *in.placement, in.placement.Commit, true
@@ -198,14 +223,26 @@ func (p *pod) absorb(now time.Time) {
 		p.see(*in.seen)
 	}
 	for _, r := range in.probes {
-		p.probed(r)
+		p.probed(r, now)
+	}
+	for _, r := range in.hooks {
+		p.hooked(r, now)
+	}
+	for _, r := range in.pulls {
+		p.pulled(r)
 	}
 	if in.stop != "" && p.record.Stopping.IsZero() {
 		p.beginStop(now, in.stop, in.commit)
 	}
+	if in.shutdown && p.shutdown.IsZero() {
+		p.beginShutdown(now)
+	}
 	for _, c := range p.containers {
 		p.settle(c, now)
 	}
+	p.initialize(now)
+	p.decide(now)
+	p.closeRuns()
 }
 
 // see compares what a look saw with what the pod knows. A look that began before the pod's last own change may show an

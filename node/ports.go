@@ -99,6 +99,13 @@ type Container struct {
 	OOM      bool // the kernel killed it for its memory
 }
 
+// A StartError says that a container's process cannot be started, by the container's own fault: its command does not exist,
+// its working directory is a file. Create or Start returns it. It counts as an end of the run.
+type StartError struct{ Err error }
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
 // ContainerState is where a container is in its life.
 type ContainerState string
 
@@ -137,7 +144,7 @@ type Streams struct {
 
 // Prober asks a container how it is, over the network.
 type Prober interface {
-	// Probe makes one attempt of a TCP or HTTP probe against the pod's address; nil is success. Ports by name are
+	// Probe makes one attempt of a TCP, HTTP or gRPC probe against the pod's address; nil is success. Ports by name are
 	// looked up among the container's.
 	Probe(ctx context.Context, handler corev1.ProbeHandler, ip netip.Addr, ports []corev1.ContainerPort) error
 }

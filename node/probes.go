@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 type probeKind string
 
 const (
+	startup   probeKind = "startup" // the others wait for it
 	readiness probeKind = "readiness"
 	liveness  probeKind = "liveness"
 )
@@ -34,24 +36,27 @@ type probeResult struct {
 type probing struct {
 	kind    probeKind
 	spec    corev1.Probe
-	healthy bool // to begin with
+	began   time.Time // when the run did, from which its delay counts
+	jitter  float64   // where in its period a probe begins that has no haste, from 0 to 1
+	healthy bool      // to begin with
 	probe   func(ctx context.Context) error
 	report  func(healthy, lasting bool, message string)
 }
 
-// firstRetry is how soon a readiness probe that has never succeeded is tried again. The wait doubles up to the period,
+// firstRetry is how soon a startup or readiness probe that has never succeeded is tried again. The wait doubles up to the period,
 // so that a container that is ready soon is seen to be ready soon.
 const firstRetry = 25 * time.Millisecond
 
 // run probes until ctx is done.
 func (p probing) run(ctx context.Context) {
-	if !pause(ctx, seconds(p.spec.InitialDelaySeconds, 0)) {
-		return
+	period, hurry := seconds(p.spec.PeriodSeconds, 10), firstRetry
+	delay := time.Until(p.began.Add(seconds(p.spec.InitialDelaySeconds, 0)))
+	if p.healthy {
+		// Those of many containers that began together are spread over the time.
+		hurry, delay = period, max(delay, 0)+time.Duration(p.jitter*float64(period))
 	}
-	period := seconds(p.spec.PeriodSeconds, 10)
-	hurry := firstRetry
-	if p.kind == liveness || p.healthy {
-		hurry = period
+	if !pause(ctx, delay) {
+		return
 	}
 	successes, failures := 0, 0
 	for {
@@ -67,6 +72,9 @@ func (p probing) run(ctx context.Context) {
 			if !p.healthy && successes >= max(1, int(p.spec.SuccessThreshold)) {
 				p.healthy = true
 				p.report(true, true, "")
+				if p.kind == startup {
+					return // it has said all
+				}
 			}
 		} else {
 			successes = 0
@@ -116,94 +124,114 @@ func seconds(n, otherwise int32) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// supervise has the probes run of all containers that run, and of no other.
+// supervise has the probes run of all containers that run and are not to end, and of no other: the startup probe until it
+// succeeds, and the others from then on.
 func (p *pod) supervise(ctx context.Context) {
 	for _, c := range p.containers {
-		wanted := p.known[c.id].State == ContainerRunning && p.sandbox != nil && !p.stopping() && c.told.IsZero()
+		asks := probeKind("")
 		switch {
-		case wanted && c.stopProbes == nil:
-			p.startProbes(ctx, c)
-		case !wanted && c.stopProbes != nil:
+		case !p.isRunning(c) || p.sandbox == nil || !p.isStarted(c) || p.isClosing() || !p.noteOf(c).Ending.Since.IsZero():
+		case !p.isBegun(c):
+			asks = startup
+		default:
+			asks = readiness
+		}
+		if asks == c.asks {
+			continue
+		}
+		if c.stopProbes != nil {
 			c.stopProbes()
 			c.stopProbes = nil
+		}
+		if c.asks = asks; asks != "" {
+			p.startProbes(ctx, c)
 		}
 	}
 }
 
 func (p *pod) startProbes(ctx context.Context, c *container) {
 	ctx, c.stopProbes = context.WithCancel(ctx)
-	for kind, spec := range map[probeKind]*corev1.Probe{readiness: c.spec.ReadinessProbe, liveness: c.spec.LivenessProbe} {
-		if spec == nil {
-			continue
-		}
-		result := probeResult{container: c.spec.Name, id: c.id, kind: kind}
-		probing := probing{
-			kind: kind, spec: *spec, healthy: kind == liveness || c.ready,
-			probe: p.host.prober(spec.ProbeHandler, c.id, p.sandbox.IP, c.spec.Ports),
-			report: func(healthy, lasting bool, message string) {
-				r := result
-				r.healthy, r.lasting, r.message = healthy, lasting, message
-				p.deliver(func(in *inbox) { in.probes = append(in.probes, r) })
-			},
-		}
-		p.probing.Go(func() { probing.run(ctx) })
+	if c.asks == startup {
+		p.startProbe(ctx, c, startup, c.spec.StartupProbe)
+		return
 	}
+	p.startProbe(ctx, c, readiness, c.spec.ReadinessProbe)
+	p.startProbe(ctx, c, liveness, c.spec.LivenessProbe)
+}
+
+func (p *pod) startProbe(ctx context.Context, c *container, kind probeKind, spec *corev1.Probe) {
+	if spec == nil {
+		return
+	}
+	result := probeResult{container: c.spec.Name, id: c.id, kind: kind}
+	probing := probing{
+		kind: kind, spec: *spec, began: p.view(c).Started, jitter: fraction(c.id + string(kind)),
+		healthy: kind == liveness || kind == readiness && p.noteOf(c).Ready,
+		probe:   p.host.prober(spec.ProbeHandler, c.id, p.sandbox.IP, c.spec.Ports),
+		report: func(healthy, lasting bool, message string) {
+			r := result
+			r.healthy, r.lasting, r.message = healthy, lasting, message
+			p.deliver(func(in *inbox) { in.probes = append(in.probes, r) })
+		},
+	}
+	p.beside.Go(func() { probing.run(ctx) })
+}
+
+// fraction spreads names evenly from 0 to 1, each always to the same place.
+func fraction(name string) float64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	// The last bytes of a name change too little in the sum's upper half without this.
+	return float64(h.Sum64()*0x9e3779b97f4a7c15>>11) / (1 << 53)
 }
 
 // prober gives the function that makes one attempt.
 func (a *Agent) prober(handler corev1.ProbeHandler, id string, ip netip.Addr, ports []corev1.ContainerPort) func(context.Context) error {
-	if handler.Exec == nil {
-		return func(ctx context.Context) error { return a.config.Prober.Probe(ctx, handler, ip, ports) }
+	if handler.Exec != nil {
+		return a.command(id, handler.Exec.Command)
 	}
-	return func(ctx context.Context) error {
-		var output tail
-		code, err := a.config.Runtime.Exec(ctx, id, handler.Exec.Command, Streams{Stdout: &output, Stderr: &output})
-		if err != nil {
-			return err
-		}
-		if code != 0 {
-			return fmt.Errorf("%s ended with exit code %d: %s", strings.Join(handler.Exec.Command, " "), code, output.lastLine())
-		}
-		return nil
-	}
+	return func(ctx context.Context) error { return a.config.Prober.Probe(ctx, handler, ip, ports) }
 }
 
 // probed takes in what a probe says. What is said of a run that is over counts no more.
-func (p *pod) probed(r probeResult) {
-	for _, c := range p.containers {
-		if c.spec.Name != r.container || c.id != r.id || c.settled {
-			continue
+func (p *pod) probed(r probeResult, now time.Time) {
+	c := p.named(r.container)
+	if c == nil || c.id != r.id || c.settled {
+		return
+	}
+	switch {
+	case r.kind == readiness:
+		p.probedReady(c, r)
+	case r.healthy:
+		p.note(c, func(n *runNote) { n.Begun = true })
+		c.unready = ""
+	case r.lasting && p.noteOf(c).Ending.Since.IsZero():
+		spec, grace := c.spec.LivenessProbe, p.grace()
+		if r.kind == startup {
+			spec = c.spec.StartupProbe
 		}
-		if r.kind == liveness {
-			if !r.healthy && r.lasting && c.unhealthy == "" {
-				c.unhealthy = r.message
-				p.event("Unhealthy", "container "+c.spec.Name+": "+r.message, warning)
-			}
-			return
+		if own := spec.TerminationGracePeriodSeconds; own != nil {
+			grace = time.Duration(*own) * time.Second
 		}
-		if c.ready && !r.healthy || r.lasting && !r.healthy && !c.complained {
-			c.complained = true
-			p.event("Unhealthy", "container "+c.spec.Name+": "+r.message, warning)
-		}
-		if r.healthy {
-			c.complained = false
-		}
-		c.ready, c.unready = r.healthy, r.message
-		p.keepReady(c)
+		c.unready = r.message
+		p.event("Unhealthy", "container "+c.spec.Name+": "+r.message, warning)
+		p.event("Killing", fmt.Sprintf("container %s fails its %s probe and is ended: %s", c.spec.Name, r.kind, r.message), warning)
+		p.endRun(c, ending{Since: now, Grace: grace, Why: fmt.Sprintf("after it failed its %s probe", r.kind)})
+	case r.kind == startup:
+		c.unready = r.message
 	}
 }
 
-func (p *pod) keepReady(c *container) {
-	if p.record.Ready == nil {
-		p.record.Ready = map[string]string{}
+func (p *pod) probedReady(c *container, r probeResult) {
+	if p.noteOf(c).Ready && !r.healthy || r.lasting && !r.healthy && !c.complained {
+		c.complained = true
+		p.event("Unhealthy", "container "+c.spec.Name+": "+r.message, warning)
 	}
-	id := ""
-	if c.ready {
-		id = c.id
+	if r.healthy {
+		c.complained = false
 	}
-	if p.record.Ready[c.spec.Name] != id {
-		p.record.Ready[c.spec.Name], p.dirty = id, true
-	}
+	c.unready = r.message
+	p.note(c, func(n *runNote) { n.Ready = r.healthy })
 }
 
 // A tail keeps the end of what is written to it.

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -44,27 +45,31 @@ type scenario struct {
 
 // commands are the words of the stories.
 var commands = map[string]func(*scenario, *datadriven.TestData) string{
-	"template": (*scenario).doTemplate,
-	"start":    func(s *scenario, _ *datadriven.TestData) string { s.start(); return s.rest(0) },
-	"stop":     func(s *scenario, _ *datadriven.TestData) string { s.stop(); return s.rest(0) },
-	"assign":   (*scenario).doAssign,
-	"pass":     (*scenario).doPass,
-	"status":   func(s *scenario, d *datadriven.TestData) string { return s.statusText(arg(d, 0) == "addresses") },
-	"host":     func(s *scenario, _ *datadriven.TestData) string { return s.host.String() },
-	"files":    func(s *scenario, _ *datadriven.TestData) string { return s.files() },
-	"calls":    (*scenario).doCalls,
-	"events":   (*scenario).doEvents,
-	"image":    (*scenario).doImage,
-	"exit":     (*scenario).doExit,
-	"lose":     (*scenario).doLose,
-	"probe":    (*scenario).doProbe,
-	"fail":     (*scenario).doFail,
-	"bus":      (*scenario).doBus,
-	"wipe":     (*scenario).doWipe,
-	"routes":   (*scenario).doRoutes,
-	"nodes":    (*scenario).doNodes,
-	"cat":      (*scenario).doCat,
-	"cleanup":  (*scenario).doCleanup,
+	"template":   (*scenario).doTemplate,
+	"start":      func(s *scenario, _ *datadriven.TestData) string { s.start(); return s.rest(0) },
+	"stop":       func(s *scenario, _ *datadriven.TestData) string { s.stop(); return s.rest(0) },
+	"assign":     (*scenario).doAssign,
+	"pass":       (*scenario).doPass,
+	"status":     func(s *scenario, d *datadriven.TestData) string { return s.statusText(arg(d, 0) == "addresses") },
+	"conditions": func(s *scenario, _ *datadriven.TestData) string { return s.conditionsText() },
+	"messages":   func(s *scenario, _ *datadriven.TestData) string { return s.messagesText() },
+	"reboot":     func(s *scenario, _ *datadriven.TestData) string { s.host.Reboot(); return "" },
+	"shutdown":   (*scenario).doShutdown,
+	"host":       func(s *scenario, _ *datadriven.TestData) string { return s.host.String() },
+	"files":      func(s *scenario, _ *datadriven.TestData) string { return s.files() },
+	"calls":      (*scenario).doCalls,
+	"events":     (*scenario).doEvents,
+	"image":      (*scenario).doImage,
+	"exit":       (*scenario).doExit,
+	"lose":       (*scenario).doLose,
+	"probe":      (*scenario).doProbe,
+	"fail":       (*scenario).doFail,
+	"bus":        (*scenario).doBus,
+	"wipe":       (*scenario).doWipe,
+	"routes":     (*scenario).doRoutes,
+	"nodes":      (*scenario).doNodes,
+	"cat":        (*scenario).doCat,
+	"cleanup":    (*scenario).doCleanup,
 }
 
 func (s *scenario) do(t *testing.T, d *datadriven.TestData) string {
@@ -141,6 +146,13 @@ func (s *scenario) doCalls(*datadriven.TestData) string {
 				continue
 			}
 			pods[uid] = append(pods[uid], line)
+		case "Exec":
+			// Hooks begin at the same time.
+			i := len(pods[uid])
+			for i > 0 && strings.HasPrefix(pods[uid][i-1], "Exec") && pods[uid][i-1] > line {
+				i--
+			}
+			pods[uid] = slices.Insert(pods[uid], i, line)
 		default:
 			pods[uid] = append(pods[uid], line)
 		}
@@ -198,8 +210,13 @@ func (s *scenario) doProbe(d *datadriven.TestData) string {
 		bad[a.Key] = true
 	}
 	s.host.SetProbe(func(h corev1.ProbeHandler, _ netip.Addr) error {
-		if h.HTTPGet != nil && bad[h.HTTPGet.Path] {
+		switch {
+		case h.HTTPGet != nil && bad[h.HTTPGet.Path]:
 			return errors.New("503")
+		case h.TCPSocket != nil && bad["tcp"]:
+			return errors.New("connection refused")
+		case h.GRPC != nil && bad["grpc"]:
+			return errors.New("NOT_SERVING")
 		}
 		return nil
 	})
@@ -287,6 +304,20 @@ func (s *scenario) doCat(d *datadriven.TestData) string {
 		return err.Error()
 	}
 	return string(data)
+}
+
+// doShutdown shuts the machine down, within a time.
+func (s *scenario) doShutdown(d *datadriven.TestData) string {
+	within, err := time.ParseDuration(arg(d, 0))
+	if err != nil {
+		return err.Error()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := s.agent.Shutdown(ctx); err != nil {
+		return err.Error()
+	}
+	return s.rest(0)
 }
 
 func (s *scenario) doCleanup(*datadriven.TestData) string {

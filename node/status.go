@@ -21,12 +21,18 @@ func equalStatus(a, b api.PodStatus) bool { return reflect.DeepEqual(a, b) }
 
 // describe says how the pod is.
 func (p *pod) describe() api.PodStatus {
-	s := api.PodStatus{Placement: p.record.Placement, Phase: p.phase(), IP: p.record.IP, Started: p.record.Started}
-	ready := s.Phase == api.PodRunning
+	s := api.PodStatus{
+		Placement: p.record.Placement, Phase: p.phase(), IP: p.record.IP, Created: p.record.Created, Started: p.record.Started,
+	}
+	ready := s.Phase == api.PodRunning && !p.isClosing()
 	for _, c := range p.containers {
 		cs := p.describeContainer(c)
-		ready = ready && cs.Ready
-		s.Containers = append(s.Containers, cs)
+		if c.kind == mainContainer {
+			s.Containers = append(s.Containers, cs)
+		} else {
+			s.InitContainers = append(s.InitContainers, cs)
+		}
+		ready = ready && (cs.Ready || c.kind == initContainer)
 	}
 	if p.containers == nil {
 		s.Containers = p.describeKnown()
@@ -34,9 +40,14 @@ func (p *pod) describe() api.PodStatus {
 		runs := func(c api.ContainerStatus) bool { return c.State == stateRunning }
 		ready = ready && !p.record.ReadySince.IsZero() && slices.ContainsFunc(s.Containers, runs)
 	}
+	if s.Phase == api.PodSucceeded || s.Phase == api.PodFailed {
+		s.Finished = p.finishedAt()
+	}
 	p.noteReady(ready)
 	s.Ready, s.ReadySince = ready, p.record.ReadySince
 	s.Reason, s.Message = p.why(s)
+	p.noteConditions(s)
+	s.Conditions = p.record.Conditions
 	return s
 }
 
@@ -49,20 +60,27 @@ func (p *pod) noteReady(ready bool) {
 	}
 }
 
+// finishedAt is when the last of the pod's containers ended; or else when the pod was found to have.
+func (p *pod) finishedAt() time.Time {
+	var last time.Time
+	for _, e := range p.record.Ends {
+		if e.Finished.After(last) {
+			last = e.Finished
+		}
+	}
+	if last.IsZero() {
+		return p.record.Outcome.Since
+	}
+	return last
+}
+
 // phase is where the pod is in its life. The first row that holds is it.
 func (p *pod) phase() api.PodPhase {
-	over, failed := len(p.containers) > 0, false
-	for _, c := range p.containers {
-		over = over && c.settled && !c.restart
-		failed = failed || p.known[c.id].ExitCode != 0
-	}
 	switch {
 	case p.stopping():
 		return api.PodStopping
-	case over && failed:
-		return api.PodFailed
-	case over:
-		return api.PodSucceeded
+	case p.hasEnded():
+		return p.record.Outcome.Phase
 	case !p.record.Started.IsZero():
 		return api.PodRunning
 	}
@@ -77,7 +95,10 @@ func (p *pod) why(s api.PodStatus) (reason, message string) {
 			return f.reason, f.message
 		}
 	}
-	if p.stopping() {
+	if o := p.record.Outcome; !p.stopping() && o.Reason != "" {
+		return o.Reason, o.Message
+	}
+	if p.isClosing() && !p.hasEnded() {
 		// All that is left are failures on single containers: any of them will do, but always the same.
 		for key := range p.failures {
 			if f := p.failures[key]; reason == "" || f.message < message {
@@ -92,29 +113,39 @@ func (p *pod) why(s api.PodStatus) (reason, message string) {
 	case api.PodPending:
 		reason = reasonCreating
 	}
-	for _, c := range s.Containers {
+	if p.initializing() {
+		reason = reasonInitializing
+	}
+	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
 		switch {
-		case c.State == stateWaiting && c.Reason == reasonCreating:
+		case c.State == stateWaiting && (c.Reason == reasonCreating || c.Reason == reasonInitializing):
 		case c.State != stateRunning && c.Reason != "" && c.Reason != reasonCompleted:
 			return c.Reason, "container " + c.Name + ": " + c.Message
-		case c.State == stateRunning && !c.Ready && reason == "":
-			reason, message = "ContainersNotReady", "container "+c.Name+": "+c.Message
+		case c.State == stateRunning && !c.Ready && c.Message != "" && reason == "":
+			reason, message = reasonNotReady, "container "+c.Name+": "+c.Message
 		}
 	}
 	return reason, message
 }
 
-const (
-	reasonCreating  = "ContainerCreating"
-	reasonCompleted = "Completed"
-)
-
-func (p *pod) steps() []step {
-	if p.stopping() {
-		return p.host.ending
-	}
-	return p.host.living
+// initializing says whether there are init containers that are not done.
+func (p *pod) initializing() bool {
+	return p.record.Initialized.IsZero() && len(p.containers) > 0 && p.containers[0].kind != mainContainer
 }
+
+// The reasons for states of pods and containers, in Kubernetes' words.
+const (
+	reasonCreating     = "ContainerCreating"
+	reasonInitializing = "PodInitializing"
+	reasonCompleted    = "Completed"
+	reasonNotReady     = "ContainersNotReady"
+	reasonError        = "Error"
+	reasonOOM          = "OOMKilled"
+	reasonStartError   = "StartError"
+	reasonRunError     = "RunContainerError"
+	reasonCrashLoop    = "CrashLoopBackOff"
+	reasonKillFailed   = "FailedKillPod"
+)
 
 // troubleOf is what a container's steps fail with.
 func (p *pod) troubleOf(c *container) trouble {
@@ -127,44 +158,67 @@ func (p *pod) troubleOf(c *container) trouble {
 }
 
 func (p *pod) describeContainer(c *container) api.ContainerStatus {
-	k := p.known[c.id]
-	if k.State == "" && p.stopping() {
-		k = c.removed
-	}
+	k := p.view(c)
+	e := p.record.Ends[c.spec.Name]
 	s := api.ContainerStatus{
 		Name: c.spec.Name, ID: c.id, Image: c.spec.Image, PID: k.PID, Restarts: c.attempt,
 		ExitCode: k.ExitCode, Started: k.Started, Finished: k.Finished,
 	}
-	t := p.troubleOf(c)
-	switch {
+	switch t := p.troubleOf(c); {
 	case k.State == ContainerRunning:
 		s.State = stateRunning
-		s.Ready = !p.stopping() && c.unhealthy == "" && (c.spec.ReadinessProbe == nil || c.ready)
-		if !s.Ready && !p.stopping() {
-			s.Message = cmp.Or(c.unhealthy, c.unready, "its readiness probe has not answered yet")
+		s.Ready = p.isReady(c)
+		if !s.Ready && !p.isClosing() && c.kind != initContainer {
+			s.Message = cmp.Or(c.unready, p.awaited(c))
 		}
-	case k.State == ContainerExited && (!c.restart || p.stopping()), k.State != "" && p.stopping():
-		s.State, s.Reason = stateTerminated, exitReason(k)
-		if k.ExitCode != 0 {
-			s.Message = c.ended
-		}
+	case k.State == ContainerExited && (!c.restart || p.isClosing()):
+		s.State, s.Reason, s.Message = stateTerminated, e.reason(), e.text()
+		s.Ready = c.kind == initContainer && p.isDone(c)
+		s.LastState = lastState(e.Before)
+		return s
 	case t.reason != "":
 		s.State, s.Reason, s.Message = stateWaiting, t.reason, t.message
 	default:
-		s.State = stateWaiting
-		s.Reason, s.Message = cmp.Or(c.waits.reason, reasonCreating), c.waits.message
+		s.State, s.Reason = stateWaiting, reasonCreating
+		if p.initializing() {
+			s.Reason = reasonInitializing
+		}
+		if c.settled && c.waits.reason != "" {
+			s.Reason, s.Message, s.RestartAt = c.waits.reason, c.waits.message, c.restartAt
+		}
+	}
+	if e.ID != "" {
+		s.LastState = lastState(&e)
 	}
 	return s
 }
 
-func exitReason(k Container) string {
+// isReady says whether a container that runs does what it is there for.
+func (p *pod) isReady(c *container) bool {
+	n := p.noteOf(c)
+	return c.kind != initContainer && !p.isClosing() && n.Ending.Since.IsZero() && p.isStarted(c) && p.isBegun(c) &&
+		(c.spec.ReadinessProbe == nil || n.Ready)
+}
+
+// awaited says what a container that is not ready has not said yet.
+func (p *pod) awaited(c *container) string {
 	switch {
-	case k.OOM:
-		return "OOMKilled"
-	case k.ExitCode != 0:
-		return "Error"
+	case !p.isStarted(c):
+		return "its postStart hook is not done yet"
+	case !p.isBegun(c):
+		return "its startup probe has not answered yet"
 	}
-	return reasonCompleted
+	return "its readiness probe has not answered yet"
+}
+
+// lastState is how a run ended, for the status of the container.
+func lastState(e *end) *api.ContainerEnd {
+	if e == nil {
+		return nil
+	}
+	return &api.ContainerEnd{
+		ID: e.ID, Reason: e.reason(), Message: e.text(), ExitCode: e.ExitCode, Started: e.Started, Finished: e.Finished,
+	}
 }
 
 // describeKnown describes the containers of a pod whose template is not known.
@@ -179,7 +233,7 @@ func (p *pod) describeKnown() []api.ContainerStatus {
 		case ContainerRunning:
 			s.State, s.Ready = stateRunning, !p.stopping()
 		case ContainerExited:
-			s.State, s.Reason = stateTerminated, exitReason(k)
+			s.State, s.Reason = stateTerminated, end{ExitCode: k.ExitCode, OOM: k.OOM}.reason()
 		}
 		all = append(all, s)
 	}

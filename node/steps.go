@@ -5,10 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"syscall"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // A step is one kind of call that moves a pod on. Taken again after a crash at any point, it does no harm.
@@ -19,6 +16,8 @@ type step struct {
 	do  func(p *pod, ctx context.Context, t target) error
 	// slots bounds how many pods do it at the same time; nil does not.
 	slots func(a *Agent) chan struct{}
+	// begins is set when it only begins what goes on beside the pod's steps, and whose end is taken in later.
+	begins bool
 	// reason is what the status calls a failure, in Kubernetes' words where it has one.
 	reason string
 }
@@ -49,41 +48,67 @@ func starts(a *Agent) chan struct{} { return a.starts }
 
 func removes(a *Agent) chan struct{} { return a.removes }
 
-// ending are the steps of a pod that is to end, and living those of one that is to run: the first that is due is done.
-// Nothing leads from the first table back to the second.
-func ending() []step {
-	return []step{
-		{"terminate", (*pod).dueTerminate, (*pod).terminate, unbounded, "KillFailed"},
-		// Those that have ended, and after the grace period all: removing kills.
-		{"discard", (*pod).dueDiscard, (*pod).remove, removes, "RemoveFailed"},
+// The tables of steps: the first that is due is done. living are those of a pod that is to run, finishing of one that has
+// ended by itself, ending of one that is to go, and shutdown of one that ends with the machine and runs again after that.
+// Nothing leads from a later table back to an earlier one.
+type tables struct{ living, finishing, ending, shutdown []step }
+
+func newTables() tables {
+	stop := []step{
+		{name: "recall", due: (*pod).dueRecall, do: (*pod).recall, slots: unbounded, reason: "FailedFetch"},
+		{name: "preStop", due: (*pod).duePreStop, do: (*pod).preStop, slots: unbounded, begins: true},
+		{name: "terminate", due: (*pod).dueTerminate, do: (*pod).terminate, slots: unbounded, reason: reasonKillFailed},
+		{name: stepKill, due: (*pod).dueKill, do: (*pod).kill, slots: unbounded, reason: reasonKillFailed},
+	}
+	clear := []step{
+		// Those that have ended.
+		{name: "discard", due: (*pod).dueDiscard, do: (*pod).remove, slots: removes, reason: "RemoveFailed"},
 		// What the pod does not know of must not keep its volumes and sandbox in use.
-		{"recount", (*pod).dueRecount, (*pod).recount, unbounded, "RemoveFailed"},
-		{"unmount", (*pod).dueUnmount, (*pod).unmount, unbounded, "FailedUnmount"},
-		{"detach", (*pod).dueDetach, (*pod).detach, unbounded, "FailedKillPodSandBox"},
-		// The record goes last: until then a new agent knows that there is something left to do.
-		{"erase", (*pod).dueErase, (*pod).erase, unbounded, "EraseFailed"},
+		{name: "recount", due: (*pod).dueRecount, do: (*pod).recount, slots: unbounded, reason: "RemoveFailed"},
+		{name: "unmount", due: (*pod).dueUnmount, do: (*pod).unmount, slots: unbounded, reason: "FailedUnmount"},
+		{name: "detach", due: (*pod).dueDetach, do: (*pod).detach, slots: unbounded, reason: "FailedKillPodSandBox"},
+	}
+	return tables{
+		living: slices.Concat(
+			[]step{
+				{name: stepFetch, due: (*pod).dueFetch, do: (*pod).fetch, slots: unbounded, reason: "FailedFetch"},
+				{name: stepImage, due: (*pod).dueImage, do: (*pod).image, slots: unbounded, begins: true, reason: errImagePull},
+				{name: "prepare", due: (*pod).duePrepare, do: (*pod).prepare, slots: unbounded, reason: "FailedPrepare"},
+			},
+			stop[1:],
+			[]step{
+				{name: "postStart", due: (*pod).duePostStart, do: (*pod).postStart, slots: unbounded, begins: true},
+				// A container that is made is started before the next one is made.
+				{name: stepStart, due: (*pod).dueStart, do: (*pod).start, slots: starts, reason: reasonRunError},
+				{name: "clear", due: (*pod).dueClear, do: (*pod).remove, slots: removes, reason: "RemoveFailed"},
+				{name: "create", due: (*pod).dueCreate, do: (*pod).create, slots: starts, reason: "CreateContainerError"},
+			}),
+		finishing: slices.Concat(stop, clear,
+			[]step{{name: "close", due: (*pod).dueClose, do: (*pod).close, slots: unbounded}}),
+		ending: slices.Concat(stop[:3], clear,
+			// The record goes last: until then a new agent knows that there is something left to do.
+			[]step{{name: "erase", due: (*pod).dueErase, do: (*pod).erase, slots: unbounded, reason: "EraseFailed"}}),
+		shutdown: stop,
 	}
 }
 
-func living() []step {
-	return []step{
-		{stepFetch, (*pod).dueFetch, (*pod).fetch, unbounded, "FailedFetch"},
-		{"prepare", (*pod).duePrepare, (*pod).prepare, unbounded, "FailedPrepare"},
-		{stepKill, (*pod).dueKill, (*pod).kill, unbounded, "KillFailed"},
-		// A container that is made is started before the next one is made.
-		{stepStart, (*pod).dueStart, (*pod).start, starts, "RunContainerError"},
-		{"clear", (*pod).dueClear, (*pod).remove, removes, "RemoveFailed"},
-		{"create", (*pod).dueCreate, (*pod).create, starts, "CreateContainerError"},
-		{stepImage, (*pod).dueImage, (*pod).image, unbounded, errImagePull},
+// steps is the table that the pod goes by now.
+func (p *pod) steps() []step {
+	switch t := &p.host.tables; {
+	case !p.record.Stopping.IsZero():
+		return t.ending
+	case p.record.Outcome.Phase != "":
+		return t.finishing
+	case !p.shutdown.IsZero():
+		return t.shutdown
+	default:
+		return t.living
 	}
 }
 
 // next finds the action that is due. What waits after a failure holds up only itself.
 func (p *pod) next(now time.Time) (action, bool) {
-	steps := p.host.living
-	if p.stopping() {
-		steps = p.host.ending
-	}
+	steps := p.steps()
 	for i := range steps {
 		for _, t := range steps[i].due(p, now) {
 			if !p.waiting(steps[i].name, t, now) {
@@ -176,25 +201,21 @@ func (p *pod) alarm(now time.Time) time.Time {
 	for _, f := range p.failures {
 		at(f.until)
 	}
-	if p.stopping() {
-		at(p.record.Stopping.Add(p.grace()))
-		return next
+	if since := p.closing(); !since.IsZero() {
+		at(since.Add(p.grace()))
+	} else {
+		at(p.deadline())
 	}
 	for _, c := range p.containers {
-		at(c.restartAt)
-		if !c.told.IsZero() {
-			at(c.told.Add(p.grace()))
+		if !p.isClosing() {
+			at(c.restartAt)
+		}
+		if p.isRunning(c) && !p.noteOf(c).Ending.Since.IsZero() {
+			at(p.graceEnd(c))
+			at(p.killTime(c))
 		}
 	}
 	return next
-}
-
-// grace is how long the pod's processes have to end by themselves.
-func (p *pod) grace() time.Duration {
-	if p.template == nil || p.template.Spec.TerminationGracePeriodSeconds == nil {
-		return corev1.DefaultTerminationGracePeriodSeconds * time.Second
-	}
-	return time.Duration(*p.template.Spec.TerminationGracePeriodSeconds) * time.Second
 }
 
 func (p *pod) beginStop(now time.Time, reason, commit string) {
@@ -233,21 +254,11 @@ func (p *pod) onKnown(due func(Container) bool) []target {
 	return targets
 }
 
-func (p *pod) dueTerminate(time.Time) []target {
-	return p.onKnown(func(c Container) bool { return c.State == ContainerRunning && !p.told[c.ID] })
-}
-
-func (p *pod) terminate(ctx context.Context, t target) error {
-	if err := p.host.config.Runtime.Signal(ctx, t.id, syscall.SIGTERM); err != nil {
-		return err
-	}
-	p.told[t.id] = true
-	return nil
-}
-
+// dueDiscard finds what has ended, and of a pod that is to go also what has had its time to: removing kills.
 func (p *pod) dueDiscard(now time.Time) []target {
-	over := !now.Before(p.record.Stopping.Add(p.grace()))
-	return p.onKnown(func(c Container) bool { return over || c.State != ContainerRunning })
+	return p.onKnown(func(k Container) bool {
+		return k.State != ContainerRunning || p.stopping() && p.isOverdue(k, now)
+	})
 }
 
 // remove removes a container of the pod.
@@ -258,10 +269,16 @@ func (p *pod) remove(ctx context.Context, t target) error {
 	removed := p.known[t.id]
 	delete(p.known, t.id)
 	p.changed = p.host.look.number()
-	for _, c := range p.containers {
-		if c.id == t.id {
-			c.id, c.broken, c.removed = "", false, removed
-		}
+	c := p.current(t.id)
+	if c == nil {
+		return nil
+	}
+	if removed.State == ContainerRunning {
+		removed.State, removed.ExitCode, removed.Finished = ContainerExited, exitUnknown, time.Now()
+		p.countEnd(c, removed)
+	}
+	if c.broken = false; p.view(c).State != ContainerExited {
+		c.id = ""
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -41,7 +42,7 @@ func (w *world) config() node.Config {
 		Info: api.NodeInfo{Name: "n1", PodCIDR: "10.244.0.0/24"}, Dir: w.dir, Bus: w.bus,
 		Runtime: w.host.Runtime(), Network: w.host.Network(), Router: w.host.Router(), Images: w.host.Images(),
 		Prober: w.host.Prober(), Volumes: w.host.Volumes(), Logs: logfile.New(),
-		HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
+		Boot: w.host.Boot(), HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
 	}
 }
 
@@ -136,8 +137,12 @@ func (w *world) statusText(addresses bool) string {
 			}
 		}
 		b.WriteByte('\n')
-		for _, c := range p.Containers {
-			fmt.Fprintf(&b, "  %s %s", c.Name, c.State)
+		for i, c := range slices.Concat(p.InitContainers, p.Containers) {
+			mark := "  "
+			if i < len(p.InitContainers) {
+				mark = "  init "
+			}
+			fmt.Fprintf(&b, "%s%s %s", mark, c.Name, c.State)
 			if c.State == "terminated" {
 				fmt.Fprintf(&b, " %d", c.ExitCode)
 			}
@@ -149,6 +154,40 @@ func (w *world) statusText(addresses bool) string {
 			}
 			if c.Reason != "" {
 				b.WriteString(" " + c.Reason)
+			}
+			if l := c.LastState; l != nil {
+				fmt.Fprintf(&b, " last=%s/%d", l.Reason, l.ExitCode)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// conditionsText prints the conditions of all pods, with how long ago each changed.
+func (w *world) conditionsText() string {
+	var b strings.Builder
+	for _, p := range w.bus.lastStatus().Pods {
+		fmt.Fprintf(&b, "%s\n", p.Placement.Pod.Name)
+		for _, c := range p.Conditions {
+			line := fmt.Sprintf("  %s %t for %v %s %s", c.Type, c.True, time.Since(c.Since).Round(time.Millisecond), c.Reason, c.Message)
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+		}
+	}
+	return b.String()
+}
+
+// messagesText prints the messages of all containers that have one, and when they run again.
+func (w *world) messagesText() string {
+	var b strings.Builder
+	for _, p := range w.bus.lastStatus().Pods {
+		for _, c := range slices.Concat(p.InitContainers, p.Containers) {
+			fmt.Fprintf(&b, "%s/%s: %q", p.Placement.Pod.Name, c.Name, c.Message)
+			if l := c.LastState; l != nil {
+				fmt.Fprintf(&b, " last %q after %v", l.Message, l.Finished.Sub(l.Started))
+			}
+			if !c.RestartAt.IsZero() {
+				fmt.Fprintf(&b, " again in %v", time.Until(c.RestartAt).Round(time.Millisecond))
 			}
 			b.WriteByte('\n')
 		}

@@ -66,12 +66,16 @@ type Host struct {
 	table      api.RouteTable
 	peers      []string
 	probe      ProbeFunc
+	boots      int
 }
+
+// firstIP is the first address of a pod.
+var firstIP = netip.AddrFrom4([4]byte{10, 244, 0, 2})
 
 // New makes an empty machine. Every image is on it, every probe succeeds.
 func New(options Options) *Host {
 	return &Host{
-		options: options, nextPID: 1000, nextIP: netip.MustParseAddr("10.244.0.2"),
+		options: options, nextPID: 1000, nextIP: firstIP,
 		busy: map[string]int{}, most: map[string]int{},
 		containers: map[string]*container{}, half: map[string]bool{}, ended: map[*watch]bool{},
 		sandboxes: map[string]node.Sandbox{}, volumes: map[string][]string{},

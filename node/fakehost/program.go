@@ -108,12 +108,7 @@ func (p *process) do(statement string, streams node.Streams) {
 	switch name {
 	case "", "true", "wait":
 	case "echo":
-		to := streams.Stdout
-		text, errors := strings.CutSuffix(rest, ">&2")
-		if errors {
-			to = streams.Stderr
-		}
-		err = write(to, p.expand(strings.TrimSpace(text))+"\n")
+		err = p.echo(rest, streams)
 	case "exit":
 		p.exitCode, err = strconv.Atoi(rest)
 		p.ended = true
@@ -133,6 +128,33 @@ func (p *process) do(statement string, streams node.Streams) {
 	if err != nil {
 		p.ended, p.exitCode = true, 127
 	}
+}
+
+// echo writes its arguments to the output, to the errors, or to a file that is mounted.
+func (p *process) echo(arguments string, streams node.Streams) error {
+	if text, errors := strings.CutSuffix(arguments, ">&2"); errors {
+		return write(streams.Stderr, p.expand(strings.TrimSpace(text))+"\n")
+	}
+	text, path, toFile := strings.Cut(arguments, ">")
+	text = p.expand(strings.TrimSpace(text)) + "\n"
+	if !toFile {
+		return write(streams.Stdout, text)
+	}
+	source, err := p.mounted(strings.TrimSpace(path))
+	if err != nil {
+		return err
+	}
+	return appendTo(source, []byte(text))
+}
+
+// mounted is the machine's path of a file in a mount.
+func (p *process) mounted(path string) (string, error) {
+	for _, m := range p.seen.Mounts {
+		if rest, err := filepath.Rel(m.Target, path); err == nil && filepath.IsLocal(rest) {
+			return filepath.Join(m.Source, rest), nil
+		}
+	}
+	return "", fmt.Errorf("%s: not found", path)
 }
 
 func write(w io.Writer, text string) error {
@@ -172,18 +194,15 @@ func (p *process) cat(path string, streams node.Streams) error {
 		_, err := io.Copy(streams.Stdout, streams.Stdin)
 		return err
 	}
-	for _, m := range p.seen.Mounts {
-		rest, err := filepath.Rel(m.Target, path)
-		if err != nil || !filepath.IsLocal(rest) {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(m.Source, rest))
-		if err != nil {
-			return err
-		}
-		return write(streams.Stdout, string(data))
+	source, err := p.mounted(path)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("cat: %s: not found", path)
+	data, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	return write(streams.Stdout, string(data))
 }
 
 // allocate is what dd does with a buffer of bs mebibytes.

@@ -15,6 +15,9 @@ import (
 // exitKilled is what a process ends with that SIGKILL took.
 const exitKilled = 128 + int(syscall.SIGKILL)
 
+// exitLost is what a container counts as having ended with that ran when the machine stopped.
+const exitLost = 255
+
 // Runtime opens the machine's node.Runtime, as a daemon that starts does: what the last one left half made goes.
 func (h *Host) Runtime() node.Runtime {
 	h.mu.Lock()
@@ -94,7 +97,7 @@ func (r runtime) Start(ctx context.Context, id string) error {
 		command := slices.Concat(c.config.Container.Command, c.config.Container.Args)
 		program, err := parse(command)
 		if err != nil {
-			return fmt.Errorf("start %s: %w", id, err)
+			return &node.StartError{Err: fmt.Errorf("start %s: %w", id, err)}
 		}
 		h.nextPID++
 		c.State, c.PID, c.Started = node.ContainerRunning, h.nextPID, time.Now()
@@ -168,6 +171,32 @@ func (h *Host) Lose(id string) {
 	for w := range h.ended {
 		w.tell("")
 	}
+}
+
+// Reboot starts the machine anew: what ran is gone, and only its disk is left. It is done while no agent runs.
+func (h *Host) Reboot() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, c := range h.containers {
+		switch c.State {
+		case node.ContainerCreated:
+			delete(h.containers, id)
+		case node.ContainerRunning:
+			h.finish(c, exitLost)
+		default:
+			c.ExitCode = exitLost // that it was another one is forgotten
+		}
+	}
+	clear(h.sandboxes)
+	h.freed, h.nextIP = nil, firstIP
+	h.boots++
+}
+
+// Boot names the machine's current start.
+func (h *Host) Boot() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return fmt.Sprint("boot-", h.boots)
 }
 
 func (r runtime) Signal(ctx context.Context, id string, signal syscall.Signal) error {
@@ -249,7 +278,7 @@ func (r runtime) Watch(ctx context.Context, fn func(id string)) error {
 func (r runtime) Exec(ctx context.Context, id string, command []string, streams node.Streams) (int, error) {
 	h := r.h
 	var process process
-	err := h.call(ctx, "Exec", id, func() error {
+	err := h.call(ctx, "Exec", strings.Join(append([]string{id}, command...), " "), func() error {
 		c := h.containers[id]
 		if c == nil || c.State != node.ContainerRunning {
 			return errors.New("exec in " + id + ": it does not run")
