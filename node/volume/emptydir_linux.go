@@ -17,7 +17,7 @@ import (
 const emptyDirMode fs.FileMode = 0o777
 
 // emptyDir makes an empty directory, on disk or in memory, unless it is there. One in memory is bounded by its size
-// limit, and else as the kernel bounds a tmpfs; the limit of one on disk is not enforced.
+// limit, and else as the kernel bounds a tmpfs; one on disk is measured, by VolumeUsage.
 func emptyDir(path string, source *corev1.EmptyDirVolumeSource) error {
 	if source.Medium != corev1.StorageMediumDefault && source.Medium != corev1.StorageMediumMemory {
 		return fmt.Errorf("the medium %q is not supported: leave it out, or use Memory", source.Medium)
@@ -29,37 +29,38 @@ func emptyDir(path string, source *corev1.EmptyDirVolumeSource) error {
 	}
 	switch {
 	case source.Medium == corev1.StorageMediumMemory:
-		return mountMemory(path, source)
+		options := fmt.Sprintf("mode=%o", emptyDirMode)
+		if source.SizeLimit != nil && source.SizeLimit.Value() > 0 {
+			options += fmt.Sprintf(",size=%d", source.SizeLimit.Value())
+		}
+		return mountMemory(path, unix.MS_NOSUID|unix.MS_NODEV, options)
 	case fresh:
 		return os.Chmod(path, emptyDirMode) // whatever the umask is
 	}
 	return nil
 }
 
+// sharedOptions are those that container runtimes give /dev/shm.
+const sharedOptions = "mode=1777,size=64m"
+
+// mountShared makes the memory that the containers of a pod share.
+func mountShared(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return mountMemory(path, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, sharedOptions)
+}
+
 // mountMemory mounts a tmpfs, unless there is one: it would hide what the pod has written.
-func mountMemory(path string, source *corev1.EmptyDirVolumeSource) error {
-	mounted, err := isMountPoint(path)
+func mountMemory(path string, flags uintptr, options string) error {
+	mounted, err := isMemory(path)
 	if err != nil || mounted {
 		return err
 	}
-	options := fmt.Sprintf("mode=%o", emptyDirMode)
-	if source.SizeLimit != nil && source.SizeLimit.Value() > 0 {
-		options += fmt.Sprintf(",size=%d", source.SizeLimit.Value())
-	}
-	if err := unix.Mount("headway", path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+	if err := unix.Mount("headway", path, "tmpfs", flags, options); err != nil {
 		return fmt.Errorf("mount a tmpfs on %s: %w", path, err)
 	}
 	return nil
-}
-
-func isMountPoint(path string) (bool, error) {
-	mounts, err := mountsBelow(path)
-	for _, m := range mounts {
-		if m == path {
-			return true, nil
-		}
-	}
-	return false, err
 }
 
 // mountsBelow lists the mount points at or below a path, in the order in which they were mounted.

@@ -11,9 +11,9 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-	"headway.dev/headway/api"
-	"headway.dev/headway/node"
 	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/node"
 )
 
 // Volumes keeps the volumes of a machine's pods: those of each in directories of its own, named by its UID.
@@ -22,8 +22,22 @@ type Volumes struct {
 	memory string // of what pods only read: it is written anew after a reboot
 }
 
-// Open uses two directories for volumes, and makes them: one for what pods write, and one, best in memory, for what they
-// only read.
+var (
+	_ node.Volumes       = (*Volumes)(nil)
+	_ node.VolumeUpdater = (*Volumes)(nil)
+	_ node.SubPather     = (*Volumes)(nil)
+	_ node.VolumeMeter   = (*Volumes)(nil)
+)
+
+// Names beside those of volumes. No volume's name has a dot.
+const (
+	sharedMemory = ".shm"
+	subPaths     = ".parts" // and below it CONTAINER/NUMBER
+	owned        = ".owned" // and below it an empty file for each volume whose files have their group
+)
+
+// Open uses two directories for volumes, and makes them: one for what pods write, and one in memory for what they only
+// read. Secrets are refused where the second is not in memory.
 func Open(dir, memory string) (*Volumes, error) {
 	v := &Volumes{}
 	for _, d := range []struct {
@@ -45,55 +59,84 @@ func Open(dir, memory string) (*Volumes, error) {
 	return v, nil
 }
 
-// Prepare makes every volume of the pod and returns the path of each by the volume's name. What is there already stays
-// as it is: a pod's config maps never change, and its files are its own.
+// Prepare makes every volume of the pod and returns the path of each by the volume's name, and that of the memory that the
+// pod's containers share. What is there already stays as it is: the files of a running pod are its own, and only Update
+// changes those of its configuration.
 func (v *Volumes) Prepare(ctx context.Context, config node.VolumeConfig) (map[string]string, error) {
-	uid, template, configs := config.UID, config.Template, config.Configs
-	if !isName(uid) {
-		return nil, fmt.Errorf("volumes: the UID %q cannot be the name of a directory", uid)
+	if !isName(config.UID) {
+		return nil, fmt.Errorf("volumes: the UID %q cannot be the name of a directory", config.UID)
+	}
+	for _, parent := range []string{v.dir, v.memory} {
+		if err := os.MkdirAll(filepath.Join(parent, config.UID), 0o711); err != nil {
+			return nil, err
+		}
 	}
 	paths := map[string]string{}
-	for _, spec := range template.Spec.Volumes {
+	for _, spec := range config.Template.Spec.Volumes {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if !isName(spec.Name) {
-			return nil, fmt.Errorf("the name of volume %q cannot be that of a directory", spec.Name)
-		}
-		path := filepath.Join(v.parent(spec), uid, spec.Name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
-			return nil, err
-		}
-		if err := v.prepare(path, spec, configs); err != nil {
+		path, err := v.prepare(config, spec)
+		if err != nil {
 			return nil, fmt.Errorf("volume %s: %w", spec.Name, err)
 		}
 		paths[spec.Name] = path
 	}
+	shared := filepath.Join(v.memory, config.UID, sharedMemory)
+	if err := mountShared(shared); err != nil {
+		return nil, fmt.Errorf("shared memory: %w", err)
+	}
+	paths[node.SharedMemory] = shared
 	return paths, nil
 }
 
-// parent is the directory for volumes of a kind.
-func (v *Volumes) parent(spec corev1.Volume) string {
-	if spec.ConfigMap != nil {
-		return v.memory
+// prepare makes one volume.
+func (v *Volumes) prepare(config node.VolumeConfig, spec corev1.Volume) (path string, err error) {
+	if !isName(spec.Name) {
+		return "", errors.New("its name cannot be that of a directory")
 	}
-	return v.dir
+	switch source := spec.VolumeSource; {
+	case source.HostPath != nil: // the machine's own, which belongs to no pod
+		return source.HostPath.Path, hostPath(source.HostPath)
+	case source.PersistentVolumeClaim != nil:
+		if path, err = claim(config.Claims[spec.Name]); err != nil {
+			return "", err
+		}
+	case source.EmptyDir != nil || source == corev1.VolumeSource{}:
+		path = filepath.Join(v.dir, config.UID, spec.Name)
+		if source.EmptyDir == nil {
+			source.EmptyDir = &corev1.EmptyDirVolumeSource{}
+		}
+		err = emptyDir(path, source.EmptyDir)
+	default:
+		return v.write(config, spec, keep)
+	}
+	if err != nil {
+		return "", err
+	}
+	return path, v.own(path, config, spec.Name)
 }
 
-func (v *Volumes) prepare(path string, spec corev1.Volume, configs map[string]api.ConfigData) error {
-	switch {
-	case spec.ConfigMap != nil:
-		config, found := configs[spec.ConfigMap.Name]
-		if !found && !isTrue(spec.ConfigMap.Optional) {
-			return fmt.Errorf("there is no config map %s", spec.ConfigMap.Name)
-		}
-		return writeConfig(path, spec.ConfigMap, config)
-	case spec.EmptyDir != nil:
-		return emptyDir(path, spec.EmptyDir)
-	case spec.VolumeSource == corev1.VolumeSource{}:
-		return emptyDir(path, &corev1.EmptyDirVolumeSource{})
+// Update makes the files of the pod's configuration what it says now, all of a volume at once. A volume that cannot be
+// updated keeps its files, and does not keep the others from theirs.
+func (v *Volumes) Update(ctx context.Context, config node.VolumeConfig) error {
+	if !isName(config.UID) {
+		return fmt.Errorf("volumes: the UID %q cannot be the name of a directory", config.UID)
 	}
-	return errors.New("only configMap and emptyDir are supported")
+	var failed []error
+	for _, spec := range config.Template.Spec.Volumes {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(failed, err)...)
+		}
+		s := spec.VolumeSource
+		if s.ConfigMap == nil && s.Secret == nil && s.DownwardAPI == nil && s.Projected == nil {
+			continue
+		}
+		if _, err := v.write(config, spec, replace); err != nil {
+			failed = append(failed, fmt.Errorf("volume %s: %w", spec.Name, err))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
@@ -103,6 +146,7 @@ func (v *Volumes) Remove(ctx context.Context, uid string) error {
 	if !isName(uid) {
 		return fmt.Errorf("volumes: the UID %q cannot be the name of a directory", uid)
 	}
+	// Parts of volumes are mounted in memory, so that it goes first.
 	for _, parent := range []string{v.memory, v.dir} {
 		if err := remove(ctx, filepath.Join(parent, uid)); err != nil {
 			return fmt.Errorf("remove the volumes of pod %s: %w", uid, err)

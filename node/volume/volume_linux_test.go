@@ -21,11 +21,37 @@ import (
 func open(t testing.TB) (*volume.Volumes, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "volumes")
-	v, err := volume.Open(dir, filepath.Join(dir, "..", "memory"))
+	memory := filepath.Join(filepath.Dir(dir), "memory")
+	if os.Geteuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	if err := volume.MountMemory(memory); err != nil {
+		t.Fatal(err)
+	}
+	v, err := volume.Open(dir, memory)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		removeAll(t, v)
+		if err := volume.UnmountMemory(memory); err != nil {
+			t.Error(err)
+		}
+	})
 	return v, dir
+}
+
+// removeAll removes the volumes of all pods.
+func removeAll(t interface{ Error(...any) }, v *volume.Volumes) {
+	uids, err := v.Pods(context.Background())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, uid := range uids {
+		if err := v.Remove(context.Background(), uid); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // of is a pod of a UID and template.
@@ -56,26 +82,36 @@ type failer interface {
 	Fatal(args ...any)
 }
 
-// files gives path, mode and content of all files below a directory.
+// files gives path, mode and content of all files below a directory, as a pod sees them: links are followed, and what
+// begins with two dots is left out.
 func files(t failer, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
+	var look func(path, name string)
+	look = func(path, name string) {
+		entries, err := os.ReadDir(path)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		data, err := os.ReadFile(path)
-		rest, _ := filepath.Rel(dir, path)
-		all[rest] = info.Mode().String() + " " + string(data)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+		for _, e := range entries {
+			here := filepath.Join(path, e.Name())
+			info, err := os.Stat(here)
+			switch {
+			case strings.HasPrefix(e.Name(), ".."):
+			case err != nil:
+				t.Fatal(err)
+			case info.IsDir():
+				look(here, filepath.Join(name, e.Name()))
+			default:
+				data, err := os.ReadFile(here)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all[filepath.Join(name, e.Name())] = info.Mode().String() + " " + string(data)
+			}
+		}
 	}
+	look(dir, "")
 	return all
 }
 
@@ -122,11 +158,11 @@ func TestConfigMap(t *testing.T) {
 
 	// A pod's config maps never change under it.
 	changed := map[string]api.ConfigData{"settings": {Data: map[string]string{"colour": "blue", "logo": "x"}}}
-	before := files(t, dir)
+	before := files(t, filepath.Dir(dir))
 	if _, err := v.Prepare(t.Context(), of("u1", spec, changed)); err != nil {
 		t.Fatal(err)
 	}
-	if after := files(t, dir); !same(before, after) {
+	if after := files(t, filepath.Dir(dir)); !same(before, after) {
 		t.Errorf("prepared again, %q became %q", before, after)
 	}
 }
@@ -134,12 +170,11 @@ func TestConfigMap(t *testing.T) {
 // TestHalfWritten asks that what a crash left of a volume is neither taken for the volume nor in its way.
 func TestHalfWritten(t *testing.T) {
 	v, dir := open(t)
-	half := filepath.Join(dir, "u1", "all.new")
-	if err := os.MkdirAll(half, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(half, "old"), []byte("old"), 0o400); err != nil {
-		t.Fatal(err)
+	path := filepath.Join(filepath.Dir(dir), "memory", "u1", "all")
+	for _, half := range []string{"..0123456789abcdef", "..data_new"} {
+		if err := os.MkdirAll(filepath.Join(path, half, "old"), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	paths, err := v.Prepare(t.Context(), of("u1", template(config("all", corev1.ConfigMapVolumeSource{})), settings))
 	if err != nil {
@@ -147,6 +182,9 @@ func TestHalfWritten(t *testing.T) {
 	}
 	if got := files(t, paths["all"]); len(got) != 3 || got["old"] != "" {
 		t.Errorf("got %q", got)
+	}
+	if left, err := filepath.Glob(filepath.Join(path, "..*")); err != nil || len(left) != 2 {
+		t.Errorf("beside the files there are %v, %v", left, err)
 	}
 }
 
@@ -163,7 +201,8 @@ func TestRefusals(t *testing.T) {
 		`"/etc/passwd" leads out of the volume`:           item("colour", "/etc/passwd"),
 		`"a/../.." leads out of the volume`:               item("colour", "a/../.."),
 		"there is no config map none":                     other,
-		"only configMap and emptyDir are supported":       {Name: "v", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}},
+		"only configMap, secret, downwardAPI":             {Name: "v", VolumeSource: corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}},
+		`"..x" must not begin with two dots`:              item("colour", "..x"),
 		`medium "HugePages" is not supported`:             empty("v", corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumHugePages}),
 		"more than permissions":                           config("v", corev1.ConfigMapVolumeSource{DefaultMode: new(int32(0o4755))}),
 		"cannot be that of a directory":                   {Name: "../v"},
@@ -301,9 +340,6 @@ func TestRemove(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := v.Prepare(t.Context(), of("none", template(), nil)); err != nil {
-		t.Fatal(err)
-	}
 	if uids, err := v.Pods(t.Context()); err != nil || strings.Join(uids, " ") != "u1 u2" {
 		t.Errorf("pods with volumes: %v, %v", uids, err)
 	}
@@ -341,15 +377,22 @@ func TestNothingEscapes(t *testing.T) {
 				source.Items = append(source.Items, corev1.KeyToPath{Key: path, Path: path})
 			}
 		}
-		_, err = v.Prepare(t.Context(), of("u1", template(config("v", source)), map[string]api.ConfigData{"settings": data}))
-		for path := range files(rt, dir) {
-			inside := strings.HasPrefix(path, "memory/u1/v/")
-			if !inside && !strings.HasPrefix(path, "memory/u1/v.new/") {
+		defer removeAll(rt, v)
+		_, failed := v.Prepare(t.Context(), of("u1", template(config("v", source)), map[string]api.ConfigData{"settings": data}))
+		err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			inside := strings.HasPrefix(path, filepath.Join(dir, "memory", "u1", "v")+"/")
+			switch {
+			case err != nil:
+				return err
+			case !d.IsDir() && !inside:
 				rt.Fatalf("a file was made at %s", path)
+			case inside && d.Name() == "..data" && failed != nil:
+				rt.Fatalf("the volume is there after the error %v", failed)
 			}
-			if inside && err != nil {
-				rt.Fatalf("the volume is there after the error %v", err)
-			}
+			return nil
+		})
+		if err != nil {
+			rt.Fatal(err)
 		}
 	})
 }
