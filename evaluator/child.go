@@ -27,10 +27,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, lost func()) error 
 		err     error
 	}
 	p := newPipe(in, out)
-	frames := make(chan received)
+	frames := make(chan received) // closed after the last, which has an error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
+		defer close(frames)
 		for {
 			f, payload, err := p.receive()
 			if err != nil {
@@ -48,7 +49,10 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, lost func()) error 
 	}()
 	receive := func() (frame, []byte, error) {
 		select {
-		case r := <-frames:
+		case r, ok := <-frames:
+			if !ok {
+				return 0, nil, io.EOF
+			}
 			return r.frame, r.payload, r.err
 		case <-ctx.Done():
 			return 0, nil, ctx.Err()

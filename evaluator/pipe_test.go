@@ -56,6 +56,9 @@ func FuzzServe(f *testing.F) {
 		}
 	}
 	f.Add(sound.Bytes())
+	f.Add(sound.Bytes()[:200])
+	// Once waited for ever for a second answer, when the first had not come.
+	f.Add([]byte("j\x00\x00\x00\x46{\"job\":{\"language\":\"CUE\",\"root\":\".\",\"dirs\":[\"a\"],\"files\":[\"a/x.cue\"]}}"))
 	f.Add([]byte("j\x00\x00\x00\x02{}"))
 	f.Add([]byte("j\x00\x00\x00\x0c{\"job\":null}"))
 	f.Fuzz(func(_ *testing.T, data []byte) {

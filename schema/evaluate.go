@@ -132,9 +132,10 @@ func (e *evaluating) document(_ *fileResult, doc *value) bool {
 // parents are the directories from dir up to root.
 func parents(dir, root string) []string {
 	for dirs := []string{dir}; ; dirs = append(dirs, dir) {
-		if dir == root || dir == "." {
+		up := path.Dir(dir)
+		if dir == root || up == dir {
 			return dirs
 		}
-		dir = path.Dir(dir)
+		dir = up
 	}
 }
