@@ -29,6 +29,10 @@ type Options struct {
 	Logger *slog.Logger
 	// Evaluator does the work whose cost has no bound; nil does it in this process, without limits.
 	Evaluator Evaluator
+	// CacheDir is a directory in which evaluations of CUE packages and kustomizations outlive the process; empty keeps
+	// them in memory only. It is made if need be, bounded in size, and may be shared by processes and builds. Nothing that
+	// holds a Secret is written there.
+	CacheDir string
 }
 
 // A Compiler turns trees of manifests into objects. It keeps what it made of each file for the next tree, and is safe
@@ -55,7 +59,8 @@ type Result struct {
 	Complete bool
 }
 
-// New makes a Compiler. It fails only if the definitions built into the program are wrong.
+// New makes a Compiler. It fails only if the definitions built into the program are wrong, or the cache directory cannot
+// be made.
 func New(options Options) (*Compiler, error) {
 	lowered, err := lowerDefinitions(definitions)
 	if err != nil {
@@ -68,6 +73,13 @@ func New(options Options) (*Compiler, error) {
 		}
 	}
 	c.definitions = lowered
+	if options.CacheDir != "" {
+		disk, err := openDiskCache(options.CacheDir, maxDisk)
+		if err != nil {
+			return nil, fmt.Errorf("schema: cache directory %s: %w", options.CacheDir, err)
+		}
+		c.evaluator = &rememberingEvaluator{c.evaluator, disk, c.options.Logger}
+	}
 	return c, nil
 }
 

@@ -98,6 +98,9 @@ func (r *jsonReader) read(depth int) (*value, error) {
 		v.kind, v.text = stringKind, t
 	case json.Number:
 		v.kind, v.text = intKind, t.String()
+		if _, err := t.Float64(); err != nil {
+			return nil, &positionedError{pos, fmt.Sprintf("%s is too large a number", shorten(v.text))}
+		}
 		if strings.ContainsAny(v.text, ".eE") {
 			v.kind = floatKind
 		}
