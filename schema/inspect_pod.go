@@ -60,7 +60,7 @@ func (i *inspection) podSpec(at []any, spec *corev1.PodSpec, claims []corev1.Per
 // podWide checks the settings of the pod as a whole.
 func (i *inspection) podWide(at []any, spec *corev1.PodSpec) {
 	if spec.DeprecatedServiceAccount != "" && spec.ServiceAccountName != "" && spec.DeprecatedServiceAccount != spec.ServiceAccountName {
-		i.fail(under(at, "serviceAccount"), "%q is not the serviceAccountName: remove it", spec.DeprecatedServiceAccount)
+		i.warn(under(at, "serviceAccount"), "%q is not the serviceAccountName, which is what counts: remove it", spec.DeprecatedServiceAccount)
 	}
 	if c := spec.DNSConfig; c != nil {
 		for n, s := range c.Nameservers {

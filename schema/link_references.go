@@ -22,7 +22,7 @@ func (l *linker) references() {
 		}
 		bad := false
 		for _, u := range d.uses {
-			if message := l.missing(u); message != "" {
+			if message := l.missing(u, d.stands()); message != "" {
 				l.problems = append(l.problems, api.Problem{Source: u.source, Ref: d.ref, Field: u.field, Message: message, Warning: u.warning})
 				bad = bad || !u.warning
 			}
@@ -33,8 +33,8 @@ func (l *linker) references() {
 	}
 }
 
-// missing says what is wrong with a use; empty is nothing.
-func (l *linker) missing(u use) string {
+// missing says what is wrong with a use; empty is nothing. That what is used does not stand concerns only what does.
+func (l *linker) missing(u use, stands bool) string {
 	target := l.find(u.target)
 	switch {
 	case target == nil && (u.optional || u.key != ""):
@@ -42,7 +42,7 @@ func (l *linker) missing(u use) string {
 		return ""
 	case target == nil:
 		return fmt.Sprintf("%s is not declared%s", u.target, l.elsewhere(u.target))
-	case target.value == nil || target.faulty && u.port == nil:
+	case target.value == nil || stands && !target.stands():
 		if u.key != "" {
 			return ""
 		}

@@ -26,8 +26,9 @@ type declared struct {
 	ref    api.Ref
 	source api.Position
 	value  runtime.Object // nil if it is not sound
-	// faulty is an object in quarantine, for an error of its own or of what it names; refused, one of a kind that is not
-	// run yet, and effectless one of a kind that is taken without effect. Others may still look at its value.
+	// faulty is an object in quarantine, for an error of its own or of what it names; refused, one with a field, or of a
+	// kind, that is not run yet, and effectless one of a kind that is taken without effect. Others may still look at its
+	// value.
 	faulty, refused, effectless bool
 	// unscaled is a workload that leaves its replicas open.
 	unscaled bool
@@ -166,7 +167,7 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	ck.structValue(definition.structArm().fields, doc)
 	r.problems = append(r.problems, ck.problems...)
 	r.notes = append(r.notes, ck.notes...)
-	d.faulty = len(ck.problems) > 0
+	d.refused = d.refused || len(ck.problems) > 0
 	if ck.unsound {
 		return
 	}
@@ -178,7 +179,7 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	in := inspection{tree: doc, ref: d.ref}
 	v.entry.finish(&in, object)
 	r.problems = append(r.problems, in.problems...)
-	d.faulty = d.faulty || slices.ContainsFunc(in.problems, func(p api.Problem) bool { return !p.Warning })
+	d.faulty = slices.ContainsFunc(in.problems, func(p api.Problem) bool { return !p.Warning })
 	d.uses = in.uses
 	d.value = named(object, d.ref)
 	if at := doc.get("spec").get("replicas"); at == nil || at.kind == nullKind {
