@@ -1,4 +1,4 @@
-// Package probe asks containers how they are: one attempt at a time, by HTTP or TCP, with a new connection for each.
+// Package probe asks containers how they are: one attempt at a time, by HTTP, TCP or gRPC, with a new connection for each.
 package probe
 
 import (
@@ -60,8 +60,10 @@ func (p *Prober) Probe(ctx context.Context, handler corev1.ProbeHandler, ip neti
 		return p.http(ctx, *handler.HTTPGet, ip, ports)
 	case handler.TCPSocket != nil:
 		return tcp(ctx, *handler.TCPSocket, ip, ports)
+	case handler.GRPC != nil:
+		return serves(ctx, *handler.GRPC, ip)
 	}
-	return errors.New("only httpGet and tcpSocket can be asked over the network")
+	return errors.New("only httpGet, tcpSocket and grpc can be asked over the network")
 }
 
 func (p *Prober) http(ctx context.Context, get corev1.HTTPGetAction, ip netip.Addr, ports []corev1.ContainerPort) error {

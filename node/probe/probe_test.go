@@ -120,7 +120,7 @@ func TestRefusals(t *testing.T) {
 		handler corev1.ProbeHandler
 		want    string
 	}{
-		{corev1.ProbeHandler{}, "only httpGet and tcpSocket"},
+		{corev1.ProbeHandler{}, "only httpGet, tcpSocket and grpc"},
 		{corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromString("metrics")}}, `"metrics" is none of the container's: they are named ["web"]`},
 		{corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(70000)}}, "not between 1 and 65535"},
 		{corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromInt32(80), Path: "/%zz"}}, "path of the probe"},
