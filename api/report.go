@@ -16,7 +16,9 @@ type Report struct {
 	Objects   Digest           `json:"objects,omitempty"`
 	Workloads []WorkloadStatus `json:"workloads"` // ordered by ref
 	// Jobs are what is known of the runs of Jobs, those of CronJobs among them.
-	Jobs    []JobRecord     `json:"jobs,omitempty"` // ordered by job and template
+	Jobs []JobRecord `json:"jobs,omitempty"` // ordered by job and template
+	// Scales are what autoscalers have made of their targets.
+	Scales  []ScaleRecord   `json:"scales,omitempty"` // ordered by target
 	Pending []PendingPod    `json:"pending,omitempty"`
 	Nodes   []NodeCondition `json:"nodes"` // ordered by name
 }

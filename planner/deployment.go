@@ -17,7 +17,7 @@ const (
 // deployment plans a Deployment: a number of equal pods.
 func (p *pass) deployment(w workload, d *appsv1.Deployment) {
 	limits := rollout{
-		replicas: count(d.Spec.Replicas),
+		replicas: p.replicasOf(w, d.Spec.Replicas),
 		minReady: time.Duration(d.Spec.MinReadySeconds) * time.Second,
 		deadline: defaultDeadline,
 	}
@@ -31,6 +31,7 @@ func (p *pass) deployment(w workload, d *appsv1.Deployment) {
 		limits.held = "paused"
 	}
 	recreates := d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType
+	limits.recreates = recreates
 	if !recreates {
 		limits.surge, limits.unavailable = rollingLimits(d.Spec.Strategy.RollingUpdate, limits.replicas)
 	}
@@ -112,11 +113,11 @@ func clamp(n, most int) int { return max(0, min(n, most)) }
 // not waited for: nobody knows when its node returns, and it has been replaced in any case.
 func (r *rollout) recreate() {
 	r.stopSurplus(r.of[ClassSurplus], r.surplusReason())
-	r.stopOutdated(r.of[ClassOutdated])
+	staying := len(r.of[ClassOutdated]) - r.stopOutdated(r.of[ClassOutdated])
 	for _, pod := range r.pods {
 		if pod.Template != r.template.Digest && !pod.Lost {
 			return
 		}
 	}
-	r.fill(r.replicas-len(r.of[ClassKeep]), r.template)
+	r.fill(r.replicas-len(r.of[ClassKeep])-staying, r.template)
 }

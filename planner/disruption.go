@@ -77,6 +77,9 @@ func (p *pass) count(b *budget) {
 			healthy++
 		}
 		n, known := p.want.replicas[pod.Owner]
+		if scaled, ok := p.scaled[pod.Owner]; ok {
+			n = scaled
+		}
 		switch {
 		case !known && isLive(pod):
 			expected++

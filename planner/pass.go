@@ -7,6 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -23,6 +24,7 @@ type wanted struct {
 	quotas    []api.Object     // the resource quotas, ordered by ref
 	budgets   []budget         // ordered by ref
 	replicas  map[api.Ref]int
+	scalers   map[api.Ref]api.Object // the autoscalers, by their target
 	// protected are the workloads that are not to be deleted without an approval.
 	protected map[api.Ref]bool
 }
@@ -43,7 +45,7 @@ type service struct {
 }
 
 func newWanted(objects []api.Object) *wanted {
-	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}, replicas: map[api.Ref]int{}}
+	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}, replicas: map[api.Ref]int{}, scalers: map[api.Ref]api.Object{}}
 	configs, ranges := ConfigsOf(objects), limitRangesOf(objects)
 	for _, o := range objects {
 		if _, _, ok := podsOf(o.Value); ok {
@@ -61,6 +63,11 @@ func newWanted(objects []api.Object) *wanted {
 		case *corev1.Service:
 			w.services = append(w.services, service{ref: o.Ref, source: o.Source, spec: &v.Spec})
 			w.declared[o.Ref] = true
+		case *autoscalingv2.HorizontalPodAutoscaler:
+			target := api.Ref{Kind: v.Spec.ScaleTargetRef.Kind, Namespace: o.Ref.Namespace, Name: v.Spec.ScaleTargetRef.Name}
+			if other, twice := w.scalers[target]; !twice || o.Ref.Compare(other.Ref) < 0 {
+				w.scalers[target] = o
+			}
 		case *corev1.ResourceQuota:
 			w.quotas = append(w.quotas, o)
 		case *policyv1.PodDisruptionBudget:
@@ -86,6 +93,8 @@ type pass struct {
 	stopped  map[*Pod]bool    // by this plan
 	holds    map[api.Ref]bool // what Git does not hold, but is not deleted
 	zones    zones
+	usage    map[string]Usage    // the newest by pod UID
+	scaled   map[api.Ref]int     // what autoscalers make of their targets
 	quotas   map[string][]*quota // by namespace, those that were asked for
 	budgets  []budget            // with what is left of each
 	refused  map[api.Ref]bool    // the workloads whose refusal has been told
@@ -107,6 +116,8 @@ func newPass(in Input, want *wanted) *pass {
 		stopped:  map[*Pod]bool{},
 
 		holds:     map[api.Ref]bool{},
+		usage:     make(map[string]Usage, len(in.Usage)),
+		scaled:    map[api.Ref]int{},
 		quotas:    map[string][]*quota{},
 		budgets:   slices.Clone(want.budgets),
 		refused:   map[api.Ref]bool{},
@@ -140,6 +151,12 @@ func newPass(in Input, want *wanted) *pass {
 	for i := range in.Rollouts {
 		p.previous[in.Rollouts[i].Ref] = &in.Rollouts[i]
 	}
+	for _, u := range in.Usage {
+		if known, ok := p.usage[u.UID]; !ok || cmp.Or(known.Time.Compare(u.Time),
+			cmp.Compare(known.Used.MilliCPU, u.Used.MilliCPU), cmp.Compare(known.Used.Memory, u.Used.Memory)) < 0 {
+			p.usage[u.UID] = u
+		}
+	}
 	p.mergeRecords()
 	return p
 }
@@ -155,9 +172,9 @@ func (p *pass) workload(w workload) {
 	case *appsv1.Deployment:
 		p.deployment(w, v)
 	case *appsv1.ReplicaSet:
-		p.replicas(w, v.Spec.Replicas, v.Spec.MinReadySeconds)
+		p.replicaSet(w, v.Spec.Replicas, v.Spec.MinReadySeconds)
 	case *corev1.ReplicationController:
-		p.replicas(w, v.Spec.Replicas, v.Spec.MinReadySeconds)
+		p.replicaSet(w, v.Spec.Replicas, v.Spec.MinReadySeconds)
 	case *appsv1.StatefulSet:
 		p.statefulSet(w, v)
 	case *appsv1.DaemonSet:
@@ -221,6 +238,7 @@ func (p *pass) problem(ref api.Ref, source api.Position, field, message string) 
 
 func (p *pass) finish() Plan {
 	p.finishRecords()
+	slices.SortFunc(p.plan.Scales, func(a, b api.ScaleRecord) int { return a.Target.Compare(b.Target) })
 	slices.SortStableFunc(p.plan.Workloads, func(a, b api.WorkloadStatus) int { return a.Ref.Compare(b.Ref) })
 	slices.SortStableFunc(p.plan.Actions, func(a, b Action) int {
 		return cmp.Or(

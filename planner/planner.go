@@ -44,7 +44,11 @@ type Input struct {
 	// Jobs are the records of what Jobs ran: those of the last plan, and those that nodes report. They are joined; a record
 	// is to be given only once it is stored where it outlives the controller, since ended pods are cleared away by it.
 	Jobs []api.JobRecord
-	Now  time.Time
+	// Usage is what pods used of late, as nodes measured it; of several of one pod the newest counts.
+	Usage []Usage
+	// Scales are what the last plan said of the autoscalers. Without them their targets keep the pods that they have.
+	Scales []api.ScaleRecord
+	Now    time.Time
 }
 
 // A Pod is an observed pod: placed, or still without a node.
@@ -89,6 +93,8 @@ type Plan struct {
 	Workloads []api.WorkloadStatus `json:"workloads"`
 	// Jobs are the records to keep in place of those that came in; ordered by job and template.
 	Jobs []api.JobRecord `json:"jobs,omitempty"`
+	// Scales are the records of autoscalers to keep; ordered by target.
+	Scales []api.ScaleRecord `json:"scales,omitempty"`
 	// Kept are the objects that Git does not hold and that are in force nonetheless; ordered by ref.
 	Kept []api.Object `json:"-"`
 	// Problems are objects that cannot be carried out as declared.

@@ -106,7 +106,7 @@ func Apply(in Input, plan Plan) Input {
 	})
 	in.Pods, in.Templates = pods, templates
 	in.Deployed = inForce(in.Desired, plan.Kept)
-	in.Routes, in.Rollouts, in.Jobs = plan.Routes, plan.Workloads, plan.Jobs
+	in.Routes, in.Rollouts, in.Jobs, in.Scales = plan.Routes, plan.Workloads, plan.Jobs, plan.Scales
 	return in
 }
 

@@ -2,15 +2,15 @@ package planner
 
 import "time"
 
-// replicas plans a ReplicaSet or a ReplicationController: a number of equal pods, which are its own because it made them
+// replicaSet plans a ReplicaSet or a ReplicationController: a number of equal pods, which are its own because it made them
 // and not because their labels match.
 //
 // A changed template replaces the pods, as a Deployment that does not say how would. Kubernetes leaves them be and only
 // makes new ones by it, so that what runs depends on when each pod was made; here what Git says is what runs
 // (docs/decisions/0007-replica-sets-roll.md).
-func (p *pass) replicas(w workload, replicas *int32, minReadySeconds int32) {
+func (p *pass) replicaSet(w workload, replicas *int32, minReadySeconds int32) {
 	limits := rollout{
-		replicas: count(replicas),
+		replicas: p.replicasOf(w, replicas),
 		minReady: time.Duration(minReadySeconds) * time.Second,
 		deadline: defaultDeadline,
 	}

@@ -29,6 +29,8 @@ type rollout struct {
 	exempt func(*Pod) bool
 	// exclusive keeps two pods of one identity from ever running at once: a lost one stands in the way until it is fenced.
 	exclusive bool
+	// recreates has all pods go before any comes, which no budget of disruption could let happen: Git says that they may.
+	recreates bool
 	// resident pods belong to their node, and stay while it is drained.
 	resident bool
 	// held says why no pod may change its template: the author paused it, or it cannot be made. blocked is the latter.
@@ -105,11 +107,12 @@ func (r *rollout) stopSurplus(pods []*Pod, reason string) {
 // allow. It gives their number.
 func (r *rollout) stopOutdated(pods []*Pod) int {
 	n := 0
+	failed := r.status.Failure != nil && r.countAvailable(r.of[ClassKeep]) < len(r.of[ClassKeep])
 	for _, pod := range slices.Backward(pods) { // the worst first, should not all be let go
-		if r.stopped[pod] {
+		if r.stopped[pod] || failed && r.available(pod) && !r.drained(pod) { // the last good pods keep serving
 			continue
 		}
-		if used, ok := r.disrupt(pod); !ok {
+		if used, ok := r.disrupt(pod); !ok && !r.recreates {
 			r.waitsForBudget(r.owner, used)
 			continue
 		}

@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 	case "routes":
 		return printRoutes(Compute(w.Input)), nil
 	case "forget":
-		w.Routes, w.Rollouts, w.Templates, w.Jobs, w.Deployed = nil, nil, nil, nil, nil
+		w.Routes, w.Rollouts, w.Templates, w.Jobs, w.Deployed, w.Scales = nil, nil, nil, nil, nil, nil
 		return "", nil
 	case "rehearse":
 		return w.rehearse()
@@ -120,6 +121,15 @@ func (w *world) observe(words []string) error {
 		w.Nodes = append(w.Nodes, Node{Name: words[1], Labels: parseFields(words[2:])})
 		return nil
 	}
+	if words[0] == "used" { // POD SHARE: so much of what it asked for
+		pod, err := w.pod(words[1])
+		if err != nil {
+			return err
+		}
+		share, err := strconv.Atoi(words[2])
+		w.Usage = append(w.Usage, Usage{UID: pod.UID, Time: w.Now, Used: api.Resources{Memory: pod.Requests.Memory * int64(share) / 100}})
+		return err
+	}
 	for _, name := range words[1:] {
 		if n := w.node(name); n != nil {
 			if err := w.observeNode(n, words); err != nil {
@@ -141,6 +151,9 @@ func (w *world) observe(words []string) error {
 			w.unready(pod, "")
 		case "crash":
 			w.unready(pod, "CrashLoopBackOff")
+		case "loops":
+			w.unready(pod, "CrashLoopBackOff")
+			pod.Containers = []api.ContainerStatus{{Name: "web", State: "waiting", Reason: "CrashLoopBackOff", ExitCode: 2, Restarts: 3}}
 		case "evicted":
 			w.unready(pod, "Evicted")
 			pod.Phase = api.PodFailed
@@ -241,6 +254,12 @@ func (w *world) printStatus(plan Plan) string {
 	var b strings.Builder
 	for _, s := range plan.Workloads {
 		fmt.Fprintf(&b, "%s at %s: %s: %s\n", s.Ref, s.Commit, s.State, s.Reason)
+		if s.Failure == nil {
+			continue
+		}
+		for _, e := range s.Failure.Evidence {
+			fmt.Fprintf(&b, "  %s on %s: %s %s exit code %d, %d restarts\n", e.Pod.Name, e.Node, e.Container, e.Reason, e.ExitCode, e.Restarts)
+		}
 	}
 	for _, problem := range plan.Problems {
 		fmt.Fprintf(&b, "%s\n", problem)

@@ -34,7 +34,7 @@ func (p *pass) statefulSet(w workload, set *appsv1.StatefulSet) {
 	if o := set.Spec.Ordinals; o != nil {
 		s.first = int(o.Start)
 	}
-	replicas := count(set.Spec.Replicas)
+	replicas := p.replicasOf(w, set.Spec.Replicas)
 	if u := set.Spec.UpdateStrategy.RollingUpdate; u != nil && !s.onDelete {
 		if u.Partition != nil {
 			s.partition = s.first + int(*u.Partition)

@@ -37,6 +37,7 @@ func (r *rollout) report() {
 		r.begin()
 	}
 	s.State, s.Reason = r.state()
+	r.judgeFailure()
 	if s.State == api.RolloutComplete {
 		if s.Completed.IsZero() {
 			s.Completed = r.in.Now
@@ -107,12 +108,49 @@ func (r *rollout) state() (api.RolloutState, string) {
 	case r.deadline == 0:
 		return api.RolloutProgressing, r.progress()
 	}
+	if pod := r.crashLooping(); pod != nil {
+		return api.RolloutStalled, fmt.Sprintf("%s crash-loops, and the last good pods keep serving: %s", pod.Pod.Name, r.progress())
+	}
 	end := r.status.Progressed.Add(r.deadline)
 	if !r.in.Now.Before(end) {
 		return api.RolloutStalled, fmt.Sprintf("no progress for %s: %s", r.deadline, r.progress())
 	}
 	r.wakeAt(end)
 	return api.RolloutProgressing, r.progress()
+}
+
+// crashLoop is how many restarts of a container that waits to be started again make a rollout a failure.
+const crashLoop = 3
+
+// crashLooping gives a pod of the wanted template that does not come up however often it is started, where pods of another
+// template still serve: waiting for the deadline would teach nothing more. Where none do, what helps may yet come from outside.
+func (r *rollout) crashLooping() *Pod {
+	if r.status.Outdated == 0 {
+		return nil
+	}
+	for _, pod := range r.of[ClassKeep] {
+		if pod.Ready || pod.Template != r.template.Digest {
+			continue
+		}
+		for _, c := range pod.Containers {
+			if c.Restarts >= crashLoop && c.Reason == "CrashLoopBackOff" {
+				return pod
+			}
+		}
+	}
+	return nil
+}
+
+// judgeFailure says of a rollout that has stalled, though its template can be made, what its pods show.
+func (r *rollout) judgeFailure() {
+	s := &r.status
+	if s.State != api.RolloutStalled || r.blocked {
+		return
+	}
+	s.Failure = &api.RolloutFailure{Since: r.in.Now, Commit: s.Commit, Reason: s.Reason, Evidence: evidence(r.of[ClassKeep])}
+	if before := r.previous; before != nil && before.Template == s.Template && before.Failure != nil {
+		s.Failure.Since = before.Failure.Since
+	}
 }
 
 // progress counts what is done, and names the pod that is most in the way.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -115,6 +116,8 @@ func parseObject(line string) (api.Object, error) {
 		kind, value, f = "ResourceQuota", q, nil
 	case "limits":
 		kind, value = "LimitRange", newLimitRange(meta, f)
+	case "autoscaler":
+		kind, value = "HorizontalPodAutoscaler", newAutoscaler(meta, f)
 	case "budget":
 		kind, value = "PodDisruptionBudget", newBudget(meta, f)
 	case "claim":
@@ -221,6 +224,21 @@ func newLimitRange(meta metav1.ObjectMeta, f fields) *corev1.LimitRange {
 		}
 	}
 	return &corev1.LimitRange{ObjectMeta: meta, Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{item}}}
+}
+
+func newAutoscaler(meta metav1.ObjectMeta, f fields) *autoscalingv2.HorizontalPodAutoscaler {
+	h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: meta}
+	h.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{Kind: "Deployment", Name: meta.Name}
+	h.Spec.MinReplicas = f.number("min")
+	h.Spec.MaxReplicas = *f.number("max")
+	h.Spec.Metrics = []autoscalingv2.MetricSpec{{
+		Type: autoscalingv2.ResourceMetricSourceType,
+		Resource: &autoscalingv2.ResourceMetricSource{
+			Name:   corev1.ResourceMemory,
+			Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: f.number("memoryShare")},
+		},
+	}}
+	return h
 }
 
 func newBudget(meta metav1.ObjectMeta, f fields) *policyv1.PodDisruptionBudget {
