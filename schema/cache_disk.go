@@ -14,9 +14,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
+
+// unfinished begins the names of entries that are being written; one that stays is from a process that died.
+const unfinished = "new-"
 
 // maxDisk bounds what a disk cache holds, in bytes.
 const maxDisk = 256 << 20
@@ -77,7 +81,7 @@ func (d *diskCache) get(key string) ([]byte, bool) {
 
 // put keeps an entry; an error means that it is not kept.
 func (d *diskCache) put(key string, entry []byte) error {
-	f, err := os.CreateTemp(d.dir, "new-*")
+	f, err := os.CreateTemp(d.dir, unfinished+"*")
 	if err != nil {
 		return err
 	}
@@ -109,7 +113,8 @@ func (d *diskCache) prune() {
 		if err != nil || !e.Type().IsRegular() {
 			return nil //nolint:nilerr // another process may just have removed it
 		}
-		if info, err := e.Info(); err == nil {
+		info, err := e.Info()
+		if err == nil && !(strings.HasPrefix(e.Name(), unfinished) && time.Since(info.ModTime()) < time.Hour) {
 			entries = append(entries, entry{name, info.ModTime(), info.Size()})
 			total += info.Size()
 		}
