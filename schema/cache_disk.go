@@ -114,7 +114,7 @@ func (d *diskCache) prune() {
 			return nil //nolint:nilerr // another process may just have removed it
 		}
 		info, err := e.Info()
-		if err == nil && !(strings.HasPrefix(e.Name(), unfinished) && time.Since(info.ModTime()) < time.Hour) {
+		if err == nil && (!strings.HasPrefix(e.Name(), unfinished) || time.Since(info.ModTime()) > time.Hour) {
 			entries = append(entries, entry{name, info.ModTime(), info.Size()})
 			total += info.Size()
 		}
