@@ -8,6 +8,7 @@ import (
 
 // Config is what the rules depend on besides the routes.
 type Config struct {
+	Node        string       // its name, by which endpoints of its own are known
 	PodCIDR     netip.Prefix // the addresses of the node's own pods; its first is the node's own among them
 	ClusterCIDR netip.Prefix // the addresses of all pods
 	ServiceCIDR netip.Prefix // the cluster IPs of services

@@ -12,42 +12,74 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// udpServices are the endpoints of each cluster IP and port of UDP.
+// udpServices are the endpoints of each address and port of UDP.
 //
 // The kernel remembers where it sent the packets of a UDP client, and sends all that follow there, past the rules, for
 // as long as the client goes on; UDP has no connection that would end. A TCP connection is left to end by itself.
-type udpServices map[netip.AddrPort][]netip.AddrPort
-
-func udpServicesOf(ports []servicePort) udpServices {
-	services := udpServices{}
-	for _, p := range ports {
-		if p.protocol == "udp" {
-			services[netip.AddrPortFrom(p.ip, p.port)] = p.endpoints
-		}
-	}
-	return services
+type udpServices struct {
+	at     map[netip.AddrPort][]netip.AddrPort
+	onNode map[uint16][]netip.AddrPort // by port of the node's addresses
 }
 
-// lost reports whether an endpoint is no longer there.
-func (u udpServices) lost(now udpServices) bool {
-	for service, endpoints := range u {
-		for _, e := range endpoints {
-			if !slices.Contains(now[service], e) {
-				return true
-			}
+func udpServicesOf(ports []servicePort, hosts []HostPort) *udpServices {
+	u := &udpServices{at: map[netip.AddrPort][]netip.AddrPort{}, onNode: map[uint16][]netip.AddrPort{}}
+	for _, p := range ports {
+		if p.protocol != "udp" {
+			continue
+		}
+		u.at[netip.AddrPortFrom(p.ip, p.port)] = p.endpoints
+		for _, ip := range p.outside.addresses {
+			u.at[netip.AddrPortFrom(ip, p.port)] = p.endpoints
+		}
+		for _, port := range p.outside.ports {
+			u.onNode[port] = append(u.onNode[port], p.endpoints...)
+		}
+	}
+	for _, h := range hosts {
+		if protocols[h.Protocol] == "udp" {
+			u.onNode[h.Port] = append(u.onNode[h.Port], h.To)
+		}
+	}
+	return u
+}
+
+// stale reports whether the kernel may remember what is no longer so: an endpoint is not there any more, or a port of the
+// node, to which clients may have sent in vain, now leads to one.
+func (u *udpServices) stale(now *udpServices) bool {
+	for service, endpoints := range u.at {
+		if lost(endpoints, now.at[service]) {
+			return true
+		}
+	}
+	for port, endpoints := range u.onNode {
+		if lost(endpoints, now.onNode[port]) {
+			return true
+		}
+	}
+	for port := range now.onNode {
+		if len(u.onNode[port]) == 0 {
+			return true
 		}
 	}
 	return false
 }
 
-// forgetStale has the kernel forget every UDP client of the service range that it does not send to an endpoint.
-func (u udpServices) forgetStale(services netip.Prefix) error {
+func lost(before, now []netip.AddrPort) bool {
+	return slices.ContainsFunc(before, func(e netip.AddrPort) bool { return !slices.Contains(now, e) })
+}
+
+// forgetStale has the kernel forget every UDP client that it does not send to an endpoint of what the client asked for.
+func (u *udpServices) forgetStale(c Config) error {
 	flows, err := udpFlows()
 	if err != nil {
 		return fmt.Errorf("list the kernel's UDP clients: %w", err)
 	}
+	own, err := ownAddresses()
+	if err != nil {
+		return err
+	}
 	for _, f := range flows {
-		if !services.Contains(f.to.Addr()) || slices.Contains(u[f.to], f.sentTo) {
+		if !u.misled(c, f, own) {
 			continue
 		}
 		if err := f.forget(); err != nil && !errors.Is(err, unix.ENOENT) {
@@ -55,6 +87,35 @@ func (u udpServices) forgetStale(services netip.Prefix) error {
 		}
 	}
 	return nil
+}
+
+// misled reports whether the kernel sends a client where the rules would not. What other programs' rules sent elsewhere
+// is none of ours.
+func (u *udpServices) misled(c Config, f flow, own map[netip.Addr]bool) bool {
+	endpoints, known := u.at[f.to]
+	switch to := f.to.Addr(); {
+	case known || c.ServiceCIDR.Contains(to):
+		return !slices.Contains(endpoints, f.sentTo)
+	case !own[to] || to == c.gateway():
+		return false
+	}
+	endpoints, known = u.onNode[f.to.Port()]
+	return (len(endpoints) > 0 || f.sentTo != f.to && (known || c.ClusterCIDR.Contains(f.sentTo.Addr()))) && !slices.Contains(endpoints, f.sentTo)
+}
+
+// ownAddresses are the machine's own, but for loopback.
+func ownAddresses() (map[netip.Addr]bool, error) {
+	list, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("list the machine's addresses: %w", err)
+	}
+	own := make(map[netip.Addr]bool, len(list))
+	for _, a := range list {
+		if ip, ok := netip.AddrFromSlice(a.IP.To4()); ok && !ip.IsLoopback() {
+			own[ip] = true
+		}
+	}
+	return own, nil
 }
 
 // A flow is one UDP client of one address, as the kernel remembers it.

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,7 +80,7 @@ func command(table map[string][]string, words []string) error {
 	return nil
 }
 
-var targets = []string{"DNAT", "REJECT", "ACCEPT", "RETURN", "MASQUERADE"}
+var targets = []string{"DNAT", "DROP", "REJECT", "ACCEPT", "RETURN", "MASQUERADE"}
 
 // check refuses jumps to chains that are not there.
 func check(table map[string][]string) error {
@@ -137,12 +138,27 @@ func drawTable(t *rapid.T) api.RouteTable {
 			Ports:           []api.RoutePort{{Port: 80}, {Port: 53, Protocol: corev1.ProtocolUDP}},
 			AffinitySeconds: int32(rapid.SampledFrom([]int{0, 0, 10}).Draw(t, "affinity")),
 		}
+		if rapid.IntRange(0, 3).Draw(t, "outside") == 0 {
+			route.Ports[0].NodePort = int32(rapid.IntRange(30000, 30200).Draw(t, "node port"))
+			route.OnNodes = rapid.Bool().Draw(t, "on nodes")
+			route.ExternalIPs = rapid.SampledFrom([][]string{nil, {"198.51.100.7"}, {"198.51.100.8", "203.0.113.9"}}).Draw(t, "addresses")
+			route.SourceRanges = rapid.SampledFrom([][]string{nil, {"0.0.0.0/0"}, {"192.0.2.0/24", "198.51.100.0/24"}}).Draw(t, "ranges")
+			route.ExternalLocal, route.InternalLocal = rapid.Bool().Draw(t, "external local"), rapid.Bool().Draw(t, "internal local")
+		}
 		for e := range rapid.IntRange(0, 3).Draw(t, "endpoints") {
-			route.Endpoints = append(route.Endpoints, api.Endpoint{IP: fmt.Sprintf("10.244.%d.%d", e, s), TargetPorts: []int32{8080, 5353}})
+			route.Endpoints = append(route.Endpoints, api.Endpoint{IP: fmt.Sprintf("10.244.%d.%d", e, s), Node: fmt.Sprint("node", e), TargetPorts: []int32{8080, 5353}})
 		}
 		table.Routes = append(table.Routes, route)
 	}
 	return table
+}
+
+func drawHostPorts(t *rapid.T) []HostPort {
+	var hosts []HostPort
+	for i := range rapid.IntRange(0, 3).Draw(t, "host ports") {
+		hosts = append(hosts, HostPort{Pod: api.PodRef("n", "p"), Port: uint16(8000 + i), To: netip.AddrPortFrom(netip.MustParseAddr("10.244.1.9"), 80)})
+	}
+	return hosts
 }
 
 // TestDifference holds that from any state that tables and others' hands leave, the difference leads to the rules wanted,
@@ -156,7 +172,7 @@ func TestDifference(t *testing.T) {
 			if step > 0 && rapid.Bool().Draw(t, "drift") {
 				drift(t, kernel)
 			}
-			want := build(config(), portsOf(drawTable(t)))
+			want := rules(drawTable(t), drawHostPorts(t)...)
 			if rapid.IntRange(0, 5).Draw(t, "clean up") == 0 {
 				want = newRuleset()
 			}
@@ -225,7 +241,7 @@ func drift(t *rapid.T, kernel fakeKernel) {
 // FuzzParse looks for rules that cannot be read, or read as they are not.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(newFakeKernel().save()))
-	f.Add(Render(config(), tableOf(3, 2)))
+	f.Add(Render(config(), tableOf(3, 2), nil))
 	f.Add([]byte("*nat\n-A HEADWAY-X\n-A\nCOMMIT\n:HEADWAY"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := parse(data)

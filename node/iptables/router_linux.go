@@ -33,16 +33,20 @@ type Router struct {
 	backend, other backend
 	log            *slog.Logger
 
-	mu    sync.Mutex
-	known ruleset // what the kernel has if its stamp is this one
-	stamp stamp
-	udp   udpServices // of the last table applied; nil before the first
-	left  []string    // of the last table applied: what could not be written
+	mu      sync.Mutex
+	known   ruleset // what the kernel has if its stamp is this one
+	stamp   stamp
+	udp     *udpServices // of the last table applied; nil before the first
+	left    []string     // of the last table applied: what could not be written
+	applied *api.RouteTable
+	hosts   []HostPort
+	// hostsKnown is false until the ports of pods have been told: those that the kernel has stay.
+	hostsKnown bool
 }
 
 // Open chooses the back end. It changes nothing in the kernel.
 func Open(o Options) (*Router, error) {
-	config := Config{PodCIDR: o.PodCIDR, ClusterCIDR: o.ClusterCIDR, ServiceCIDR: o.ServiceCIDR, Bridge: o.Bridge}
+	config := Config{Node: o.Node, PodCIDR: o.PodCIDR, ClusterCIDR: o.ClusterCIDR, ServiceCIDR: o.ServiceCIDR, Bridge: o.Bridge}
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("services of node %s: %w", o.Node, err)
 	}
@@ -64,9 +68,33 @@ func (r *Router) Backend() string { return r.backend.name }
 func (r *Router) Apply(ctx context.Context, table api.RouteTable) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.apply(ctx, table)
+}
+
+// SetHostPorts makes the ports of the node lead to its pods: these, and no others. Before the first table is applied they
+// are only noted.
+func (r *Router) SetHostPorts(ctx context.Context, ports []HostPort) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hostsKnown && slices.Equal(ports, r.hosts) {
+		return nil
+	}
+	r.hosts, r.hostsKnown = slices.Clone(ports), true
+	if r.applied == nil {
+		return nil
+	}
+	if err := r.apply(ctx, *r.applied); err != nil {
+		r.hostsKnown = false // the same ports are tried again
+		return err
+	}
+	return nil
+}
+
+func (r *Router) apply(ctx context.Context, table api.RouteTable) error {
 	ports, left := servicePorts(r.config, table)
-	r.report(left)
-	want := build(r.config, ports)
+	in, taken := newEntrances(r.config, ports, r.hosts)
+	r.report(append(left, taken...))
+	want := build(r.config, ports, in)
 	first := r.udp == nil
 	if first {
 		if err := r.remove(ctx, r.other); err != nil {
@@ -81,13 +109,13 @@ func (r *Router) Apply(ctx context.Context, table api.RouteTable) error {
 			return fmt.Errorf("services: %w", err)
 		}
 	}
-	udp := udpServicesOf(ports)
-	if first || repaired || r.udp.lost(udp) {
-		if err := udp.forgetStale(r.config.ServiceCIDR); err != nil {
+	udp := udpServicesOf(ports, r.hosts)
+	if first || repaired || r.udp.stale(udp) {
+		if err := udp.forgetStale(r.config); err != nil {
 			return fmt.Errorf("services: %w", err)
 		}
 	}
-	r.udp = udp
+	r.udp, r.applied = udp, &table
 	return nil
 }
 
@@ -104,6 +132,9 @@ func (r *Router) reconcile(ctx context.Context, want ruleset) (read bool, err er
 		}
 	}
 	have := r.known
+	if !r.hostsKnown {
+		keepHostPorts(r.config, have["nat"], want["nat"])
+	}
 	r.known, r.stamp = nil, stamp{} // until all has gone well nothing is known
 	inputs := difference(have, want, r.backend.prepare)
 	transactions := 0
@@ -139,7 +170,7 @@ func (r *Router) report(left []string) {
 func (r *Router) Cleanup(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known, r.stamp, r.udp = nil, stamp{}, nil
+	r.known, r.stamp, r.udp, r.applied, r.hosts, r.hostsKnown = nil, stamp{}, nil, nil, nil, false
 	for _, b := range []backend{r.backend, r.other} {
 		if err := r.remove(ctx, b); err != nil {
 			return fmt.Errorf("remove the rules of services: %w", err)

@@ -18,7 +18,7 @@ var _ node.Router = (*Router)(nil)
 
 func config() Config {
 	return Config{
-		PodCIDR: netip.MustParsePrefix("10.244.1.0/24"), ClusterCIDR: netip.MustParsePrefix("10.244.0.0/16"),
+		Node: "node1", PodCIDR: netip.MustParsePrefix("10.244.1.0/24"), ClusterCIDR: netip.MustParsePrefix("10.244.0.0/16"),
 		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"), Bridge: "headway0",
 	}
 }
@@ -29,7 +29,7 @@ func openRouter(t testing.TB, backend string) *Router {
 		t.Skipf("the %s back end of iptables is not installed", backend)
 	}
 	c := config()
-	r, err := Open(Options{Node: "node1", PodCIDR: c.PodCIDR, ClusterCIDR: c.ClusterCIDR, ServiceCIDR: c.ServiceCIDR, Bridge: c.Bridge, Backend: backend})
+	r, err := Open(Options{Node: c.Node, PodCIDR: c.PodCIDR, ClusterCIDR: c.ClusterCIDR, ServiceCIDR: c.ServiceCIDR, Bridge: c.Bridge, Backend: backend})
 	if err != nil {
 		t.Fatal(err)
 	}

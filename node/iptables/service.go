@@ -13,65 +13,102 @@ const (
 	fanBits = 4
 )
 
-// buildTree adds the chain that leads from a prefix of the service range to the chains of the ports in it, and the chains
-// below. The ports are ordered by address.
-func buildTree(t *table, chain string, prefix netip.Prefix, ports []servicePort) {
+// A way is an address and port that lead to a chain.
+type way struct {
+	ip       netip.Addr // unspecified: any that the chain is asked for
+	protocol string
+	port     uint16
+	comment  string
+	chain    string
+}
+
+// buildTree adds the chain that leads from a prefix to the chains of the ways in it, and the chains below. The ways are
+// ordered by address.
+func buildTree(t *table, chain string, prefix netip.Prefix, ways []way) {
 	var b []byte
-	if len(ports) <= maxLeaf || prefix.Bits() == prefix.Addr().BitLen() {
-		for _, p := range ports {
-			b = p.appendMatch(b, chain)
+	if len(ways) <= maxLeaf || prefix.Bits() == prefix.Addr().BitLen() {
+		for _, w := range ways {
+			b = w.appendRule(b, chain)
 		}
 		t.chains[chain] = string(b)
 		return
 	}
 	bits := min(prefix.Bits()+fanBits, prefix.Addr().BitLen())
-	for len(ports) > 0 {
-		child, _ := ports[0].ip.Prefix(bits) // never fails: the bits fit the address
+	for len(ways) > 0 {
+		child, _ := ways[0].ip.Prefix(bits) // never fails: the bits fit the address
 		n := 1
-		for n < len(ports) && child.Contains(ports[n].ip) {
+		for n < len(ways) && child.Contains(ways[n].ip) {
 			n++
 		}
 		name := fmt.Sprintf("%s%x-%02d", dispatchPrefix, child.Addr().As4(), bits)
 		b = append(b, "-A "+chain+" -d "+child.String()+" -j "+name+"\n"...)
-		buildTree(t, name, child, ports[:n])
-		ports = ports[n:]
+		buildTree(t, name, child, ways[:n])
+		ways = ways[n:]
 	}
 	t.chains[chain] = string(b)
 }
 
-// appendMatch appends the rule of a tree's chain that leads to the service's own.
-func (p servicePort) appendMatch(b []byte, chain string) []byte {
+// appendRule appends the rule of a chain that leads to the way's own.
+func (w way) appendRule(b []byte, chain string) []byte {
 	b = append(append(b, "-A "...), chain...)
-	b = p.ip.AppendTo(append(b, " -d "...))
-	b = append(append(b, "/32 -p "...), p.protocol...)
-	b = append(append(append(b, ` -m comment --comment "`...), p.comment...), `" -m `...)
-	b = append(append(b, p.protocol...), " --dport "...)
-	b = strconv.AppendUint(b, uint64(p.port), 10)
-	b = append(append(b, " -j "...), p.chain...)
+	if !w.ip.IsUnspecified() {
+		b = append(w.ip.AppendTo(append(b, " -d "...)), "/32"...)
+	}
+	b = append(append(b, " -p "...), w.protocol...)
+	b = append(append(append(b, ` -m comment --comment "`...), w.comment...), `" -m `...)
+	b = append(append(b, w.protocol...), " --dport "...)
+	b = strconv.AppendUint(b, uint64(w.port), 10)
+	b = append(append(b, " -j "...), w.chain...)
 	return append(b, '\n')
 }
 
-// rules gives the service's own chain. With affinity a client that was here goes where it went; any other is sent to each
-// endpoint with the same probability: the first of n takes one in n, the next one in n-1 of what is left, the last all.
-func (p servicePort) rules() string {
-	b := make([]byte, 0, 160*len(p.endpoints))
-	start := func() { b = append(append(append(append(b, "-A "...), p.chain...), " -p "...), p.protocol...) }
+// wayInside gives the way from the cluster IP; none where no endpoint may be reached by it.
+func (p servicePort) wayInside() (way, bool) {
+	w := way{ip: p.ip, protocol: p.protocol, port: p.port, comment: p.comment, chain: servicePrefix + p.id}
+	if p.internalLocal {
+		w.chain = localPrefix + p.id
+		return w, len(p.local) > 0
+	}
+	return w, len(p.endpoints) > 0
+}
+
+// chains adds the chains of the port.
+func (p servicePort) chains(c Config, t *table) {
+	if len(p.endpoints) == 0 {
+		return
+	}
+	if !p.internalLocal || p.outside.any() {
+		t.chains[servicePrefix+p.id] = p.rules(servicePrefix+p.id, p.endpoints)
+	}
+	if len(p.local) > 0 {
+		t.chains[localPrefix+p.id] = p.rules(localPrefix+p.id, p.local)
+	}
+	if p.outside.any() {
+		p.outsideChains(c, t)
+	}
+}
+
+// rules gives a chain that picks an endpoint. With affinity a client that was here goes where it went; any other is sent
+// to each endpoint with the same probability: the first of n takes one in n, the next one in n-1 of what is left, the last all.
+func (p servicePort) rules(chain string, endpoints []netip.AddrPort) string {
+	b := make([]byte, 0, 160*len(endpoints))
+	start := func() { b = append(append(append(append(b, "-A "...), chain...), " -p "...), p.protocol...) }
 	finish := func(e netip.AddrPort) { b = append(e.AppendTo(append(b, " -j DNAT --to-destination "...)), '\n') }
 	recent := func(e netip.AddrPort, action string) {
 		b = append(b, " -m recent "+action+" --name "...)
-		b = append(append(append(b, p.chain...), '-'), e.String()...)
+		b = append(append(append(b, chain...), '-'), e.String()...)
 		b = append(b, " --mask 255.255.255.255 --rsource"...)
 	}
 	if p.affinity > 0 {
-		for _, e := range p.endpoints {
+		for _, e := range endpoints {
 			start()
 			recent(e, "--update --seconds "+strconv.Itoa(int(p.affinity))+" --reap")
 			finish(e)
 		}
 	}
-	for i, e := range p.endpoints {
+	for i, e := range endpoints {
 		start()
-		if left := len(p.endpoints) - i; left > 1 {
+		if left := len(endpoints) - i; left > 1 {
 			b = appendProbability(append(b, " -m statistic --mode random --probability "...), left)
 		}
 		if p.affinity > 0 {

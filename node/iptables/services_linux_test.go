@@ -54,6 +54,9 @@ type machine struct {
 	*testnet.Namespace
 	network *network.Network
 	router  *iptables.Router
+	name    string
+	address string             // on the switch
+	hub     *testnet.Namespace // which has it
 }
 
 // A pod listens at port 8080, by TCP and UDP, and answers with its name and the address that it sees.
@@ -61,6 +64,7 @@ type pod struct {
 	*testnet.Namespace
 	name string
 	ip   netip.Addr
+	node string
 }
 
 // newMachines makes so many nodes on a switch that leads nowhere else, with routes to one another's pods.
@@ -74,7 +78,7 @@ func newMachines(t *testing.T, backend string, n int) []*machine {
 	for i := range machines {
 		pods := netip.MustParsePrefix(fmt.Sprintf("10.244.%d.0/24", i+1))
 		name, address := fmt.Sprint("node", i+1), netip.MustParsePrefix(fmt.Sprintf("172.29.0.%d/24", 101+i))
-		m := &machine{Namespace: testnet.New(t)}
+		m := &machine{Namespace: testnet.New(t), name: name, address: address.Addr().String(), hub: hub}
 		testnet.Connect(t, m.Namespace, "uplink", address, hub, name, netip.Prefix{})
 		hub.Run(t, "", "ip", "link", "set", name, "master", "hub0")
 		dir := t.TempDir()
@@ -127,7 +131,7 @@ func (m *machine) newPod(t testing.TB, name string) *pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pod{Namespace: testnet.Open(t, s.NetNS), name: name, ip: s.IP}
+	p := &pod{Namespace: testnet.Open(t, s.NetNS), name: name, ip: s.IP, node: m.name}
 	at := netip.AddrPortFrom(s.IP, webPort).String()
 	streams, packets := p.Listen(t, at), p.ListenPacket(t, at)
 	var serving sync.WaitGroup
