@@ -20,6 +20,7 @@ type NodeInfo struct {
 	Kernel      string            `json:"kernel,omitempty"`
 	Runtime     string            `json:"runtime,omitempty"` // such as containerd://1.6.20
 	Version     string            `json:"version,omitempty"` // of headway
+	SealKey     string            `json:"sealKey,omitempty"` // the public key that secrets for its pods are sealed to (age)
 }
 
 // A Heartbeat renews a node's lease.

@@ -15,8 +15,10 @@ import (
 func TestSecretsAreWrittenHollow(t *testing.T) {
 	secret := &corev1.Secret{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Name: "db", Labels: map[string]string{"app": "shop"},
-			Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: `{"data":{"password":"aHVudGVyMg=="}}`}},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "db", Labels: map[string]string{"app": "shop"},
+			Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: `{"data":{"password":"aHVudGVyMg=="}}`},
+		},
 		Data:       map[string][]byte{"password": []byte("hunter2")},
 		StringData: map[string]string{"user": "admiral"},
 	}

@@ -34,8 +34,8 @@ type PodTemplate struct {
 	// ConfigMaps maps each config map that the spec uses to the blob with its content (a ConfigData in JSON). One that
 	// the spec marks optional and that is not declared is absent.
 	ConfigMaps map[string]Digest `json:"configMaps,omitempty"`
-	// Secrets maps each secret that the spec uses to the blob with its content, sealed. One that the spec marks optional
-	// and that is not declared is absent.
+	// Secrets maps each secret that the spec uses to the fingerprint of its content, so that a changed secret is a changed
+	// template. One that the spec marks optional and that is not declared is absent.
 	Secrets map[string]Digest `json:"secrets,omitempty"`
 }
 
@@ -44,6 +44,9 @@ type ConfigData struct {
 	Data       map[string]string `json:"data,omitempty"`
 	BinaryData map[string][]byte `json:"binaryData,omitempty"`
 }
+
+// SecretContents is what secrets hold, by the name of each and the key in it. It crosses the bus only sealed.
+type SecretContents map[string]map[string][]byte
 
 // Resources is what a pod asks of a node: the sum over its containers.
 type Resources struct {
@@ -86,6 +89,8 @@ type Placement struct {
 	// Labels above are the pod's own and its template's together. Annotations are only its own, beside its template's:
 	// such as the index of an Indexed Job's pod, which its environment asks for.
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// Sealed is the blob with what the pod's secrets hold (a SecretContents in JSON), sealed to the node. Empty is none.
+	Sealed Digest `json:"sealed,omitempty"`
 	// Hostname is the pod's own, where that is neither its name nor what its template says.
 	Hostname string `json:"hostname,omitempty"`
 	// Claims are the claims that the pod has for itself, by the volume of the template that each stands behind: the

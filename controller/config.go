@@ -18,6 +18,8 @@ type Config struct {
 	Source   Source
 	Compiler Compiler
 	Bus      Bus
+	// Sealer seals what secrets hold to the nodes.
+	Sealer Sealer
 
 	// ServiceCIDR is the range of the services' addresses; 10.96.0.0/16 by default.
 	ServiceCIDR string
@@ -70,6 +72,7 @@ func (c Config) validate() error {
 	need(c.Source != nil, "Source must be the repository to follow")
 	need(c.Compiler != nil, "Compiler must be set")
 	need(c.Bus != nil, "Bus must be set")
+	need(c.Sealer != nil, "Sealer must be set")
 	_, err := netip.ParsePrefix(c.ServiceCIDR)
 	need(err == nil, "ServiceCIDR: %w", err)
 	need(c.Heartbeat > 0, "Heartbeat is %s; it must be more than nothing", c.Heartbeat)

@@ -87,7 +87,7 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	l.state = newState(limits{
 		repository: c.config.Repository, serviceCIDR: c.config.ServiceCIDR,
 		nodeLease: c.config.NodeLease, drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat,
-	}, lease.Term(), found, time.Now())
+	}, c.config.Sealer, lease.Term(), found, time.Now())
 
 	group, ctx := errgroup.WithContext(ctx)
 	run := func(what string, fn func() error) {

@@ -263,6 +263,9 @@ func (b *fakeBus) PutBlob(_ context.Context, digest api.Digest, data []byte) err
 		if json.Unmarshal(data, &t) == nil && len(t.Spec.Containers) > 0 {
 			b.writes = append(b.writes, "blob "+t.Spec.Containers[0].Image)
 		}
+		if strings.HasPrefix(string(data), "sealed") {
+			b.writes = append(b.writes, "blob "+string(data))
+		}
 		return nil
 	})
 }

@@ -65,6 +65,11 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			LocalObjectReference: corev1.LocalObjectReference{Name: config},
 		}}}
 	}
+	if secret, ok := args["secret"]; ok {
+		spec.Containers[0].EnvFrom = append(spec.Containers[0].EnvFrom, corev1.EnvFromSource{SecretRef: &corev1.SecretEnvSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: secret},
+		}})
+	}
 	switch kind {
 	case "deployment":
 		replicas := int32(1)
@@ -113,6 +118,14 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 	case "config":
 		c := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta, Data: args}
 		return api.Object{Ref: api.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name}, Value: c}, nil
+	case "secret":
+		c := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: meta, Data: map[string][]byte{}}
+		for key, value := range args {
+			c.Data[key] = []byte(value)
+		}
+		return api.Object{
+			Ref: api.Ref{Kind: "Secret", Namespace: "shop", Name: name}, Value: c, Fingerprint: api.Digest(fmt.Sprint("print of ", args)),
+		}, nil
 	case "node":
 		n := &corev1.Node{
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{
@@ -141,6 +154,11 @@ func (c fakeCompiler) Compile(ctx context.Context, tree fs.FS) (*schema.Result, 
 		}
 	}
 	return parse(string(data))
+}
+
+// fakeSeal seals by saying to whom.
+func fakeSeal(plain []byte, recipient string) ([]byte, error) {
+	return append([]byte("sealed to "+recipient+": "), plain...), nil
 }
 
 // fakeSnapshot is one commit of a fakeSource.

@@ -34,7 +34,7 @@ func newMachine(bus *fakeBus, name string) *machine {
 		bus: bus, pods: map[string]api.PodStatus{},
 		info: api.NodeInfo{
 			Name: name, PodCIDR: "10.244." + index + ".0/24", Addresses: []string{"10.0.0." + index},
-			Allocatable: api.Resources{MilliCPU: 4000, Memory: 1 << 30}, MaxPods: 100,
+			Allocatable: api.Resources{MilliCPU: 4000, Memory: 1 << 30}, MaxPods: 100, SealKey: "key of " + name,
 		},
 	}
 }

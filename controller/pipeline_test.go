@@ -94,7 +94,7 @@ func TestPipeline(t *testing.T) {
 	}
 	start := func() (stop func()) {
 		controller, err := New(Config{
-			ID: "test", Repository: repo.dir, Source: FromMirror(source), Compiler: compiler, Bus: bus,
+			ID: "test", Repository: repo.dir, Source: FromMirror(source), Compiler: compiler, Bus: bus, Sealer: fakeSeal,
 			Heartbeat: 10 * time.Millisecond, Logger: nil,
 		})
 		if err != nil {

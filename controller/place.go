@@ -32,8 +32,11 @@ func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
 		for _, d := range scheduler.Place(s.schedulable(), running(pods), unplaced) {
 			a := creations[d.Pod.UID]
 			if d.Node != "" {
-				s.create(a, d.Node, plan.Blobs, now)
-				continue
+				err := s.create(a, d.Node, plan.Blobs, now)
+				if err == nil {
+					continue
+				}
+				d.Reason = err.Error()
 			}
 			s.pending = append(s.pending, api.PendingPod{Pod: d.Pod.Pod, Owner: d.Pod.Owner, Reason: d.Reason})
 			announced[d.Pod.Pod.String()] = true
@@ -47,11 +50,18 @@ func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
 	s.forgetTemplates()
 }
 
-// create gives a pod to a node.
-func (s *state) create(a planner.Action, node string, blobs map[api.Digest][]byte, now time.Time) {
+// create gives a pod to a node. The error says why that cannot be.
+func (s *state) create(a planner.Action, node string, blobs map[api.Digest][]byte, now time.Time) error {
 	placement := a.Placement()
 	placement.Node = node
+	var err error
+	if placement.Sealed, err = s.seal(a.Pod.Template, a.Template, a.Pod.Pod.Namespace, node); err != nil {
+		return err
+	}
 	needs := append([]api.Digest{a.Pod.Template}, slices.Collect(maps.Values(a.Template.ConfigMaps))...)
+	if placement.Sealed != "" {
+		needs = append(needs, placement.Sealed)
+	}
 	for _, digest := range needs {
 		if data, ok := blobs[digest]; ok && !s.stored[digest] {
 			s.blobs[digest] = data
@@ -60,6 +70,7 @@ func (s *state) create(a planner.Action, node string, blobs map[api.Digest][]byt
 	s.nodes[node].pods[a.Pod.UID] = &pod{placement: placement, assigned: true, needs: needs}
 	s.templates[a.Pod.Template] = a.Template
 	s.event(api.Event{Time: now, Kind: "Created", Ref: a.Pod.Pod, Reason: fmt.Sprintf("%s; on node %s", a.Reason, node), Commit: a.Commit})
+	return nil
 }
 
 // schedulable are the nodes that may take pods, by name.
@@ -82,4 +93,5 @@ func (s *state) forgetTemplates() {
 		}
 	}
 	maps.DeleteFunc(s.templates, func(d api.Digest, _ *api.PodTemplate) bool { return !used[d] })
+	maps.DeleteFunc(s.sealed, func(k sealedKey, _ api.Digest) bool { return !used[k.template] })
 }

@@ -209,7 +209,9 @@ func running(pods []*pod) []scheduler.Running {
 	var out []scheduler.Running
 	for _, p := range pods {
 		if p.occupies() {
-			out = append(out, occupied(p.placement))
+			r := occupied(p.placement)
+			r.Stopping = !p.runs()
+			out = append(out, r)
 		}
 	}
 	return out
@@ -217,7 +219,7 @@ func running(pods []*pod) []scheduler.Running {
 
 // occupied is the room that a placed pod takes.
 func occupied(p api.Placement) scheduler.Running {
-	return scheduler.Running{Node: p.Node, Owner: p.Owner, UID: p.UID, Requests: p.Requests, HostPorts: p.HostPorts}
+	return scheduler.Running{Node: p.Node, Owner: p.Owner, Template: p.Template, UID: p.UID, Requests: p.Requests, HostPorts: p.HostPorts}
 }
 
 // unplacedPod is a pod to be created, as the scheduler sees it.

@@ -66,7 +66,7 @@ func NewPreview(in PreviewInput) (Preview, error) {
 	preview := Preview{From: in.From.Revision, To: in.To.Revision, Objects: objects, Steps: []PreviewStep{}}
 	setDefault(&in.ServiceCIDR, defaultServiceCIDR)
 
-	s := newState(limits{serviceCIDR: in.ServiceCIDR}, 0, in.Fleet, in.Now)
+	s := newState(limits{serviceCIDR: in.ServiceCIDR}, nil, 0, in.Fleet, in.Now)
 	s.observeCommit(in.From.outcome(), in.Now)
 	s.adopt()
 	pods := s.sortedPods()

@@ -216,7 +216,7 @@ func TestOrderMakesNoDifference(t *testing.T) {
 		names := []string{"n1", "n2", "n3"}
 		decide := func(order []string) string {
 			bus := newFakeBus()
-			s := newState(testLimits, 1, State{}, now)
+			s := newState(testLimits, fakeSeal, 1, State{}, now)
 			for _, name := range order {
 				m := newMachine(bus, name)
 				s.observeNodes([]api.NodeInfo{m.info}, now)
@@ -233,12 +233,12 @@ func TestOrderMakesNoDifference(t *testing.T) {
 
 // TestConfig: what is missing or cannot be is refused, all of it at once.
 func TestConfig(t *testing.T) {
-	good := Config{ID: "a", Source: &fakeSource{}, Compiler: fakeCompiler{}, Bus: newFakeBus()}
+	good := Config{ID: "a", Source: &fakeSource{}, Compiler: fakeCompiler{}, Bus: newFakeBus(), Sealer: fakeSeal}
 	if _, err := New(good); err != nil {
 		t.Error(err)
 	}
 	_, err := New(Config{ServiceCIDR: "10.96", NodeLease: time.Second, LeaderLease: time.Minute, DrainTimeout: -1})
-	for _, part := range []string{"ID", "Source", "Compiler", "Bus", "ServiceCIDR", "NodeLease", "LeaderLease", "DrainTimeout"} {
+	for _, part := range []string{"ID", "Source", "Compiler", "Bus", "Sealer", "ServiceCIDR", "NodeLease", "LeaderLease", "DrainTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), "controller: "+part) {
 			t.Errorf("%v does not tell of %s", err, part)
 		}

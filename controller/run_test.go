@@ -54,7 +54,7 @@ func inCluster(t *testing.T, machines int, test func(c *cluster)) {
 // start runs a controller.
 func (c *cluster) start() {
 	c.t.Helper()
-	controller, err := New(Config{ID: "test", Repository: "test", Source: c.source, Compiler: c.compiler, Bus: c.bus})
+	controller, err := New(Config{ID: "test", Repository: "test", Source: c.source, Compiler: c.compiler, Bus: c.bus, Sealer: fakeSeal})
 	if err != nil {
 		c.t.Fatal(err)
 	}

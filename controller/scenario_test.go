@@ -81,7 +81,7 @@ func (w *scene) lead() {
 	found, _ := w.bus.State(context.Background())
 	lease := &fakeLease{bus: w.bus, term: w.bus.term}
 	w.leader = &leader{config: Config{Bus: w.bus}, log: slog.New(slog.DiscardHandler), lease: lease, inbox: newInbox()}
-	w.leader.state = newState(testLimits, lease.term, found, w.now)
+	w.leader.state = newState(testLimits, fakeSeal, lease.term, found, w.now)
 	w.follower = &follower{compiler: fakeCompiler{}, log: w.leader.log, inbox: w.leader.inbox}
 }
 

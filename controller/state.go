@@ -30,8 +30,11 @@ type state struct {
 	routes  routeBook
 	// draining counts the pods that wait to leave their assignment.
 	draining int
-	stored   map[api.Digest]bool   // blobs known to be in the store
-	blobs    map[api.Digest][]byte // blobs that pods need and the store may lack
+	sealer   Sealer
+	secrets  map[api.Ref]api.Object   // declared
+	sealed   map[sealedKey]api.Digest // by this leader, for templates in use
+	stored   map[api.Digest]bool      // blobs known to be in the store
+	blobs    map[api.Digest][]byte    // blobs that pods need and the store may lack
 	// templates are those of pods that this leader created; of others it knows what their placements repeat.
 	templates map[api.Digest]*api.PodTemplate
 
@@ -53,13 +56,14 @@ type state struct {
 }
 
 // newState takes up what the bus holds.
-func newState(l limits, term api.Term, found State, now time.Time) *state {
+func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time) *state {
 	s := &state{
-		limits: l, term: term, started: now, newcomer: now,
+		limits: l, sealer: sealer, term: term, started: now, newcomer: now,
 		nodes: map[string]*node{}, acks: map[string]uint64{},
 		routes: newRouteBook(found.Routes, found.RouteRevision),
 		stored: map[api.Digest]bool{}, blobs: map[api.Digest][]byte{},
 		templates: map[api.Digest]*api.PodTemplate{},
+		secrets:   map[api.Ref]api.Object{}, sealed: map[sealedKey]api.Digest{},
 		announced: map[string]bool{},
 		fresh:     len(found.Nodes)+len(found.Assignments)+len(found.Statuses) == 0,
 	}

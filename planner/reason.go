@@ -58,9 +58,10 @@ func describe(from, to *api.PodTemplate) string {
 			told = strings.TrimPrefix(c.Path, "spec.") + " " + c.values()
 		}
 	}
-	configs := changedConfigs(from.ConfigMaps, to.ConfigMaps)
+	configs := changedContent("config map", from.ConfigMaps, to.ConfigMaps)
+	configs = append(configs, changedContent("secret", from.Secrets, to.Secrets)...)
 	if told == "" && len(configs) > 0 {
-		told = "config map " + configs[0]
+		told = configs[0]
 	}
 	if more := len(changes) + len(configs) - 1; more > 0 {
 		told += fmt.Sprintf(", and %d more", more)
@@ -69,24 +70,24 @@ func describe(from, to *api.PodTemplate) string {
 }
 
 func withoutConfigs(t api.PodTemplate) api.PodTemplate {
-	t.ConfigMaps = nil
+	t.ConfigMaps, t.Secrets = nil, nil
 	return t
 }
 
-// changedConfigs names the config maps that differ, ordered by name; their digests would tell nobody anything.
-func changedConfigs(from, to map[string]api.Digest) []string {
+// changedContent names what differs, ordered by name; digests would tell nobody anything.
+func changedContent(kind string, from, to map[string]api.Digest) []string {
 	var names []string
 	for name, digest := range from {
 		switch now, ok := to[name]; {
 		case !ok:
-			names = append(names, name+" removed")
+			names = append(names, kind+" "+name+" removed")
 		case now != digest:
-			names = append(names, name+" changed")
+			names = append(names, kind+" "+name+" changed")
 		}
 	}
 	for name := range to {
 		if _, ok := from[name]; !ok {
-			names = append(names, name+" added")
+			names = append(names, kind+" "+name+" added")
 		}
 	}
 	slices.Sort(names)

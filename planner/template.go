@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -18,29 +16,16 @@ import (
 	"headway.dev/headway/api"
 )
 
-// A Template is what the pods of a workload run, with the content that it names by digest: itself, and the config maps.
+// A Template is what the pods of a workload run, with the content that it names by digest: itself, and the config maps. Of
+// secrets it has only fingerprints.
 type Template struct {
 	Pod    *api.PodTemplate
 	Digest api.Digest
 	Blobs  map[api.Digest][]byte
 }
 
-// Configs are the declared config maps.
-type Configs map[api.Ref]*corev1.ConfigMap
-
-// ConfigsOf picks the config maps out of the objects.
-func ConfigsOf(objects []api.Object) Configs {
-	configs := Configs{}
-	for _, o := range objects {
-		if c, ok := o.Value.(*corev1.ConfigMap); ok {
-			configs[o.Ref] = c
-		}
-	}
-	return configs
-}
-
-// TemplateOf gives the template of a workload. It fails when the object has no pods, or when it uses a config map that is
-// not declared and not optional: no pod of such a template could start. The template is then complete but for those.
+// TemplateOf gives the template of a workload. It fails when the object has no pods, or when it uses a config map or secret
+// that is not declared and not optional: no pod of such a template could start. The template is then complete but for those.
 func TemplateOf(o api.Object, configs Configs) (Template, error) { return templateOf(o, configs, nil) }
 
 // templateOf gives the template with what the limit ranges of its namespace fill in. It fails, too, where they do not allow it.
@@ -54,25 +39,10 @@ func templateOf(o api.Object, configs Configs, ranges []limitRange) (Template, e
 		Pod:   &api.PodTemplate{Labels: meta.Labels, Annotations: meta.Annotations, Spec: *spec},
 		Blobs: map[api.Digest][]byte{},
 	}
-	var missing []string
-	for _, use := range configUses(spec) {
-		config, ok := configs[api.Ref{Kind: "ConfigMap", Namespace: o.Ref.Namespace, Name: use.name}]
-		if !ok {
-			if !use.optional {
-				missing = append(missing, fmt.Sprintf("config map %s/%s (used by %s)", o.Ref.Namespace, use.name, use.by))
-			}
-			continue
-		}
-		digest, err := t.add(api.ConfigData{Data: config.Data, BinaryData: config.BinaryData})
-		if err != nil {
-			return t, fmt.Errorf("%s: config map %s: %w", o.Ref, use.name, err)
-		}
-		if t.Pod.ConfigMaps == nil {
-			t.Pod.ConfigMaps = map[string]api.Digest{}
-		}
-		t.Pod.ConfigMaps[use.name] = digest
+	missing, err := t.addContent(o.Ref.Namespace, configs)
+	if err != nil {
+		return t, fmt.Errorf("%s: %w", o.Ref, err)
 	}
-	var err error
 	if t.Digest, err = t.add(t.Pod); err != nil {
 		return t, fmt.Errorf("%s: template: %w", o.Ref, err)
 	}
@@ -125,51 +95,4 @@ func (t *Template) add(content any) (api.Digest, error) {
 	digest := api.Digest(hex.EncodeToString(sum[:]))
 	t.Blobs[digest] = data
 	return digest, nil
-}
-
-// A configUse is one use of a config map by a pod.
-type configUse struct {
-	name     string
-	by       string // such as volume items
-	optional bool
-}
-
-// configUses are the config maps that the pod uses, ordered by name, each once. It is optional where every use is.
-func configUses(spec *corev1.PodSpec) []configUse {
-	uses := map[string]configUse{}
-	add := func(name, by string, optional *bool) {
-		use := configUse{name: name, by: by, optional: optional != nil && *optional}
-		if known, ok := uses[name]; name != "" && (!ok || known.optional && !use.optional) {
-			uses[name] = use
-		}
-	}
-	for i := range spec.Volumes {
-		v := &spec.Volumes[i]
-		if c := v.ConfigMap; c != nil {
-			add(c.Name, "volume "+v.Name, c.Optional)
-		}
-		if v.Projected == nil {
-			continue
-		}
-		for _, source := range v.Projected.Sources {
-			if c := source.ConfigMap; c != nil {
-				add(c.Name, "volume "+v.Name, c.Optional)
-			}
-		}
-	}
-	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
-		for i := range containers {
-			for _, from := range containers[i].EnvFrom {
-				if c := from.ConfigMapRef; c != nil {
-					add(c.Name, "envFrom of container "+containers[i].Name, c.Optional)
-				}
-			}
-			for _, env := range containers[i].Env {
-				if from := env.ValueFrom; from != nil && from.ConfigMapKeyRef != nil {
-					add(from.ConfigMapKeyRef.Name, "env "+env.Name+" of container "+containers[i].Name, from.ConfigMapKeyRef.Optional)
-				}
-			}
-		}
-	}
-	return slices.SortedFunc(maps.Values(uses), func(a, b configUse) int { return strings.Compare(a.name, b.name) })
 }

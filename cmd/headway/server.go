@@ -17,6 +17,7 @@ import (
 	"headway.dev/headway/bus"
 	"headway.dev/headway/bus/embedded"
 	"headway.dev/headway/controller"
+	"headway.dev/headway/seal"
 	"headway.dev/headway/sync/mirror"
 	"headway.dev/headway/sync/webhook"
 )
@@ -107,6 +108,7 @@ func runServer(ctx context.Context, o serverOptions, started chan<- struct{}, lo
 		Source:      controller.FromMirror(source),
 		Compiler:    compiler,
 		Bus:         controllerBus{conn},
+		Sealer:      seal.Seal,
 		ServiceCIDR: o.serviceCIDR,
 		NodeLease:   o.nodeLease,
 		Logger:      log.With("part", "controller"),

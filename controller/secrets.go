@@ -1,0 +1,72 @@
+package controller
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
+)
+
+// A Sealer makes of plain content what only the node with that public key can open.
+type Sealer func(plain []byte, recipient string) ([]byte, error)
+
+// A sealedKey names what is sealed once: what the pods of one template need on one node. Templates name secrets without
+// their namespace.
+type sealedKey struct {
+	template        api.Digest
+	namespace, node string
+}
+
+// observeSecrets takes in the declared secrets.
+func (s *state) observeSecrets(objects []api.Object) {
+	s.secrets = map[api.Ref]api.Object{}
+	for _, o := range objects {
+		if _, ok := o.Value.(*corev1.Secret); ok {
+			s.secrets[o.Ref] = o
+		}
+	}
+}
+
+// seal gives the blob with what the secrets of a template hold, for the pods of one namespace on one node; an empty digest
+// where there are none. The error says why no pod of the template can be given to the node.
+func (s *state) seal(digest api.Digest, template *api.PodTemplate, namespace, node string) (api.Digest, error) {
+	if len(template.Secrets) == 0 {
+		return "", nil
+	}
+	key := sealedKey{digest, namespace, node}
+	if d, ok := s.sealed[key]; ok {
+		return d, nil
+	}
+	contents := api.SecretContents{}
+	for _, name := range slices.Sorted(maps.Keys(template.Secrets)) {
+		ref := api.Ref{Kind: "Secret", Namespace: namespace, Name: name}
+		o := s.secrets[ref]
+		secret, ok := o.Value.(*corev1.Secret)
+		if !ok || o.Fingerprint != template.Secrets[name] {
+			return "", fmt.Errorf("%s has changed since the pod's template was made, and what it held is not known any more", ref)
+		}
+		contents[name] = secret.Data
+	}
+	info := s.nodes[node].info
+	if info == nil || info.SealKey == "" {
+		return "", fmt.Errorf("node %s has said no key that secrets could be sealed to: is it of an older version?", node)
+	}
+	plain, err := json.Marshal(contents)
+	if err != nil {
+		return "", err
+	}
+	data, err := s.sealer(plain, info.SealKey)
+	if err != nil {
+		return "", fmt.Errorf("node %s: %w", node, err)
+	}
+	sum := sha256.Sum256(data)
+	d := api.Digest(hex.EncodeToString(sum[:]))
+	s.blobs[d], s.sealed[key] = data, d
+	return d, nil
+}
