@@ -45,6 +45,17 @@ func oomKills(data []byte) int {
 	return 0
 }
 
+// boundsSwap says whether the kernel bounds how much of a control group it swaps out. Without swap there is nothing to
+// bound.
+func boundsSwap() bool {
+	if cgroups.Mode() == cgroups.Unified {
+		swaps, err := os.ReadFile("/proc/swaps")
+		return err == nil && bytes.Count(swaps, []byte("\n")) > 1 // beside the heading
+	}
+	_, err := os.Stat(filepath.Join(cgroupMount, "memory", "memory.memsw.limit_in_bytes"))
+	return err == nil
+}
+
 const (
 	// busyTimeout bounds the wait for processes that were killed to leave their control group.
 	busyTimeout  = 10 * time.Second

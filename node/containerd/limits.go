@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
+	"headway.dev/headway/api"
 	"headway.dev/headway/node"
 )
 
@@ -32,15 +34,17 @@ const (
 
 // hostLimits is what of the machine bounds its containers.
 type hostLimits struct {
-	seccomp bool  // the kernel filters system calls
-	memory  int64 // bytes
+	seccomp  bool  // the kernel filters system calls
+	appArmor bool  // the kernel confines by AppArmor
+	swap     bool  // the kernel bounds how much of a control group it swaps out
+	memory   int64 // bytes
 	// oomFloor is the least oom_score_adj that containers can have. Below the daemon's own the kernel lets only
 	// CAP_SYS_RESOURCE go, and runc fails without.
 	oomFloor int
 }
 
 func readHostLimits(seccomp bool) hostLimits {
-	h := hostLimits{seccomp: seccomp, oomFloor: oomGuaranteed}
+	h := hostLimits{seccomp: seccomp, appArmor: hasAppArmor(), swap: boundsSwap(), oomFloor: oomGuaranteed}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
 		h.memory = int64(info.Totalram) * int64(info.Unit)
@@ -55,8 +59,15 @@ func readHostLimits(seccomp bool) hostLimits {
 }
 
 // limit sets the resources of a container.
-func (h hostLimits) limit(s *specs.Spec, config node.ContainerConfig) {
+func (h hostLimits) limit(s *specs.Spec, config node.ContainerConfig) error {
 	requests, limits := config.Container.Resources.Requests, config.Container.Resources.Limits
+	for _, list := range []corev1.ResourceList{requests, limits} {
+		for name, quantity := range list {
+			if strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix) && !quantity.IsZero() {
+				return fmt.Errorf("resource %s: huge pages are not supported: remove it", name)
+			}
+		}
+	}
 	cpu, cpuLimit := requests.Cpu().MilliValue(), limits.Cpu().MilliValue()
 	if cpu == 0 {
 		cpu = cpuLimit
@@ -69,9 +80,13 @@ func (h hostLimits) limit(s *specs.Spec, config node.ContainerConfig) {
 	}
 	if memory := limits.Memory().Value(); memory > 0 {
 		res.Memory = &specs.LinuxMemory{Limit: &memory}
+		if h.swap {
+			res.Memory.Swap = &memory // of memory and swap together: nothing is left for swap
+		}
 	}
 	res.Pids = &specs.LinuxPids{Limit: new(int64(maxProcesses))}
 	s.Process.OOMScoreAdj = new(max(h.oomScore(config), h.oomFloor))
+	return nil
 }
 
 // oomScore is Kubernetes' oom_score_adj for a container, by its pod's class and its own share of the machine's memory.
@@ -80,21 +95,10 @@ func (h hostLimits) oomScore(config node.ContainerConfig) int {
 	if spec == nil {
 		spec = &corev1.PodSpec{Containers: []corev1.Container{config.Container}}
 	}
-	asks, guaranteed := false, true
-	for _, c := range spec.Containers {
-		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-			limit, request := c.Resources.Limits[name], c.Resources.Requests[name]
-			if request.IsZero() {
-				request = limit
-			}
-			asks = asks || !request.IsZero()
-			guaranteed = guaranteed && !limit.IsZero() && limit.Cmp(request) == 0
-		}
-	}
-	switch {
-	case !asks:
+	switch api.QOSClass(spec) {
+	case corev1.PodQOSBestEffort:
 		return oomBestEffort
-	case guaranteed:
+	case corev1.PodQOSGuaranteed:
 		return oomGuaranteed
 	}
 	memory := config.Container.Resources.Requests.Memory().Value()

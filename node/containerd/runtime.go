@@ -41,6 +41,8 @@ type Options struct {
 	CertsDir    string
 	Snapshotter string // default overlayfs
 	CgroupRoot  string // control group above all containers, default /headway
+	// SeccompDir holds the profiles that pods name as their localhostProfile; empty is none.
+	SeccompDir string
 	// Dial makes the connections to registries; nil is the system's way.
 	Dial   dialer
 	Logger *slog.Logger // default: none
@@ -80,6 +82,7 @@ type Runtime struct {
 	pulls   flights
 	pods    *keyedSlots // a lock for each pod's shim
 	execs   *keyedSlots // by pod
+	network hostNetwork
 	// slots bound how many containers are made at once: more only makes each of them wait longer.
 	slots chan struct{}
 	fifos string // directory for those of executed commands
@@ -135,7 +138,12 @@ func (r *Runtime) open(ctx context.Context) error {
 	if err := os.RemoveAll(r.fifos); err != nil {
 		return err
 	}
-	return r.sweep(ctx)
+	if err := r.sweep(ctx); err != nil {
+		return err
+	}
+	var err error
+	r.network, err = openHostNetwork()
+	return err
 }
 
 // fifoDir is a directory that only root can write to, for one namespace of one containerd.
@@ -147,7 +155,7 @@ func fifoDir(address, namespace string) string {
 // Close ends the connection. Containers run on.
 func (r *Runtime) Close() error {
 	r.pulls.close()
-	return errors.Join(r.client.Close(), os.RemoveAll(r.fifos))
+	return errors.Join(r.client.Close(), r.network.close(), os.RemoveAll(r.fifos))
 }
 
 // Version names the runtime and its version, as Kubernetes does: containerd://1.6.20.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	goruntime "runtime"
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/containerd/containerd/v2/pkg/oci"
@@ -47,6 +45,9 @@ func isTrue(b *bool) bool { return b != nil && *b }
 func (r *Runtime) withSecurity(i *image, pod *corev1.PodSecurityContext, c *corev1.SecurityContext) oci.SpecOpts {
 	return func(ctx context.Context, cl oci.Client, record *containers.Container, s *specs.Spec) error {
 		s.Process.NoNewPrivileges = c.AllowPrivilegeEscalation != nil && !*c.AllowPrivilegeEscalation
+		if c.ProcMount != nil && *c.ProcMount == corev1.UnmaskedProcMount {
+			s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil
+		}
 		if isTrue(c.Privileged) {
 			return oci.Compose(oci.WithPrivileged, oci.WithHostDevices, oci.WithAllDevicesAllowed)(ctx, cl, record, s)
 		}
@@ -57,31 +58,11 @@ func (r *Runtime) withSecurity(i *image, pod *corev1.PodSecurityContext, c *core
 		if err := oci.WithCapabilities(caps)(ctx, cl, record, s); err != nil {
 			return err
 		}
-		profile := either(c.SeccompProfile, pod.SeccompProfile)
-		if r.host.seccomp && (profile == nil || profile.Type != corev1.SeccompProfileTypeUnconfined) {
-			s.Linux.Seccomp = systemCalls(s, i.architecture)
+		if err := r.setSeccomp(s, i.architecture, either(c.SeccompProfile, pod.SeccompProfile)); err != nil {
+			return err
 		}
-		return nil
+		return r.setAppArmor(s, either(c.AppArmorProfile, pod.AppArmorProfile))
 	}
-}
-
-// systemCalls is containerd's default filter for the capabilities that a specification gives, and for the machine's and
-// the image's own architectures. A program of another one is killed at its first system call. With all that the machine
-// can run, the default, runc would compile the filter for longer than it takes to make the rest of the container.
-func systemCalls(s *specs.Spec, architecture string) *specs.LinuxSeccomp {
-	filter := seccomp.DefaultProfile(s)
-	machine, ok := architectures[goruntime.GOARCH]
-	images, known := architectures[architecture]
-	if ok && known {
-		filter.Architectures = slices.Compact([]specs.Arch{machine, images})
-	}
-	return filter
-}
-
-// architectures are the kernel's names of those in images.
-var architectures = map[string]specs.Arch{
-	"amd64": specs.ArchX86_64, "386": specs.ArchX86, "arm64": specs.ArchAARCH64, "arm": specs.ArchARM,
-	"s390x": specs.ArchS390X, "ppc64le": specs.ArchPPC64LE, "riscv64": specs.ArchRISCV64,
 }
 
 // capabilities applies additions and then removals to the default ones, as Kubernetes does: ALL first, then single ones.

@@ -3,11 +3,13 @@ package containerd
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -187,5 +189,64 @@ cat /proc/self/oom_score_adj`)
 	}
 	if score := got[3]; score == "0" || strings.HasPrefix(score, "-") {
 		t.Errorf("oom_score_adj is %s for a pod that is not guaranteed", score)
+	}
+}
+
+// TestSeccompLocalhost has a profile of the node forbid one system call.
+func TestSeccompLocalhost(t *testing.T) {
+	dir := t.TempDir()
+	h := newHost(t, func(o *Options) { o.SeccompDir = dir })
+	s := sandbox(t, "pod")
+	for name, content := range map[string]string{
+		"deep/no-mkdir.json": `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}`,
+		"broken.json":        `{"defaultAction`, "empty.json": `{}`,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with := func(name, profile string) node.ContainerConfig {
+		config := h.script(s, name, "mkdir /tmp/new 2>/dev/null && echo made || echo forbidden")
+		config.Container.SecurityContext = &corev1.SecurityContext{SeccompProfile: &corev1.SeccompProfile{
+			Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: &profile,
+		}}
+		return config
+	}
+	if got := h.output(with("a", "deep/no-mkdir.json")); got != "forbidden\n" {
+		t.Errorf("it says %q", got)
+	}
+	for profile, want := range map[string]string{
+		"none.json": "no such file", "../x.json": "escapes", "/etc/passwd": "escapes", "broken.json": "unexpected end", "empty.json": "no defaultAction",
+	} {
+		if _, err := h.Create(h.context(), with("b", profile)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("profile %s: got %v, want %q", profile, err, want)
+		}
+	}
+}
+
+func TestAppArmor(t *testing.T) {
+	profile := func(kind corev1.AppArmorProfileType) *corev1.AppArmorProfile {
+		return &corev1.AppArmorProfile{Type: kind, LocalhostProfile: new("k8s-nginx")}
+	}
+	r := &Runtime{} // of a kernel without it
+	for kind, want := range map[corev1.AppArmorProfileType]string{
+		corev1.AppArmorProfileTypeRuntimeDefault: "", corev1.AppArmorProfileTypeUnconfined: "",
+		corev1.AppArmorProfileTypeLocalhost: "this machine's kernel has no AppArmor", "Other": `there is no type "Other"`,
+	} {
+		s := &specs.Spec{Process: &specs.Process{}}
+		err := r.setAppArmor(s, profile(kind))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || s.Process.ApparmorProfile != "" {
+			t.Errorf("%s: profile %q, %v; want %q", kind, s.Process.ApparmorProfile, err, want)
+		}
+	}
+	const list = "docker-default (enforce)\nk8s nginx (complain)\n"
+	for name, want := range map[string]bool{"docker-default": true, "k8s nginx": true, "docker": false, "": false, "k8s": false} {
+		if got := listsProfile(list, name); got != want {
+			t.Errorf("%q is listed: %v, want %v", name, got, want)
+		}
 	}
 }

@@ -3,15 +3,17 @@ package containerd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/containerd/cgroups/v3"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/moby/sys/mountinfo"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
 	"headway.dev/headway/node"
@@ -27,6 +29,18 @@ const (
 
 // specFor is the OCI specification of a container.
 func (r *Runtime) specFor(ctx context.Context, id, group string, i *image, config node.ContainerConfig) (*specs.Spec, error) {
+	processes, err := r.sharedProcesses(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	namespaces, err := r.withNamespaces(config, processes)
+	if err != nil {
+		return nil, err
+	}
+	parameters, err := sysctls(config.Spec)
+	if err != nil {
+		return nil, err
+	}
 	own, pod := securityOf(config)
 	who, err := i.users.resolve(i.config.User, pod, own)
 	if err != nil {
@@ -44,7 +58,7 @@ func (r *Runtime) specFor(ctx context.Context, id, group string, i *image, confi
 		}}),
 		oci.WithAnnotations(map[string]string{groupAnnotation: group}),
 		oci.WithCgroup(path.Join(r.options.CgroupRoot, id)),
-		withSandbox(config.Sandbox), r.withSecurity(i, pod, own),
+		namespaces, r.withSecurity(i, pod, own),
 	}
 	s, err := oci.GenerateSpec(ctx, nil, &containers.Container{ID: id}, options...)
 	if err != nil {
@@ -58,8 +72,11 @@ func (r *Runtime) specFor(ctx context.Context, id, group string, i *image, confi
 	s.Process.Env = environment(i.config.Env, config.Env)
 	s.Process.Rlimits = nil // containerd's own
 	s.Mounts = withMounts(s.Mounts, config.Mounts)
-	r.host.limit(s, config)
-	return s, nil
+	s.Linux.Sysctl = parameters
+	if err := propagate(s, config.Mounts); err != nil {
+		return nil, err
+	}
+	return s, r.host.limit(s, config)
 }
 
 func firstOf(values ...string) string {
@@ -107,13 +124,9 @@ func withMounts(base []specs.Mount, own []node.Mount) []specs.Mount {
 	replaced := map[string]bool{}
 	added := make([]specs.Mount, 0, len(own))
 	for _, m := range own {
-		options := []string{"rbind", "rprivate", "rw"}
-		if m.ReadOnly {
-			options[2] = "ro"
-		}
 		target := path.Clean("/" + m.Target)
 		replaced[target] = true
-		added = append(added, specs.Mount{Destination: target, Type: "bind", Source: m.Source, Options: options})
+		added = append(added, specs.Mount{Destination: target, Type: "bind", Source: m.Source, Options: mountOptions(m)})
 	}
 	slices.SortStableFunc(added, func(a, b specs.Mount) int {
 		return strings.Count(a.Destination, "/") - strings.Count(b.Destination, "/")
@@ -122,18 +135,69 @@ func withMounts(base []specs.Mount, own []node.Mount) []specs.Mount {
 	return append(kept, added...)
 }
 
-// withSandbox joins the pod's namespaces. The hostname is the sandbox's: naming one in the spec would change it for all.
-func withSandbox(s node.Sandbox) oci.SpecOpts {
-	var options []oci.SpecOpts
-	for kind, file := range map[specs.LinuxNamespaceType]string{
-		specs.NetworkNamespace: s.NetNS, specs.IPCNamespace: s.IPCNS, specs.UTSNamespace: s.UTSNS,
-	} {
-		if file != "" {
-			options = append(options, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: kind, Path: file}))
+func mountOptions(m node.Mount) []string {
+	propagation := "rprivate"
+	switch m.Propagation {
+	case corev1.MountPropagationHostToContainer:
+		propagation = "rslave"
+	case corev1.MountPropagationBidirectional:
+		propagation = "rshared"
+	}
+	access := "rw"
+	switch {
+	case m.ReadOnly && isRecursive(m.Recursive):
+		access = "rro"
+	case m.ReadOnly:
+		access = "ro"
+	}
+	return []string{"rbind", propagation, access}
+}
+
+// isRecursive says whether what is mounted below is to be read only too: where the kernel cannot do that, only one who
+// insists on it asks for it all the same.
+func isRecursive(mode corev1.RecursiveReadOnlyMode) bool {
+	switch mode {
+	case corev1.RecursiveReadOnlyEnabled:
+		return true
+	case corev1.RecursiveReadOnlyIfPossible:
+		// Of no file at all: a kernel that has the call says so, one before 5.12 does not know it.
+		return !errors.Is(unix.MountSetattr(-1, "", 0, &unix.MountAttr{}), unix.ENOSYS)
+	}
+	return false
+}
+
+// propagate has the container's file system take part in what its mounts pass on, and checks that the machine's do.
+func propagate(s *specs.Spec, mounts []node.Mount) error {
+	for _, m := range mounts {
+		switch m.Propagation {
+		case corev1.MountPropagationBidirectional:
+			if err := isShared(m.Source); err != nil {
+				return err
+			}
+			s.Linux.RootfsPropagation = "rshared"
+		case corev1.MountPropagationHostToContainer:
+			if s.Linux.RootfsPropagation == "" {
+				s.Linux.RootfsPropagation = "rslave"
+			}
 		}
 	}
-	if cgroups.Mode() == cgroups.Unified {
-		options = append(options, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.CgroupNamespace}))
+	return nil
+}
+
+// isShared refuses a path below a mount that passes nothing on.
+func isShared(source string) error {
+	mounts, err := mountinfo.GetMounts(mountinfo.ParentsFilter(source))
+	if err != nil {
+		return err
 	}
-	return oci.Compose(options...)
+	var nearest *mountinfo.Info
+	for _, m := range mounts {
+		if nearest == nil || len(m.Mountpoint) >= len(nearest.Mountpoint) {
+			nearest = m
+		}
+	}
+	if nearest == nil || !strings.Contains(nearest.Optional, "shared:") {
+		return fmt.Errorf("mountPropagation is Bidirectional, but the machine has mounted %s privately: run mount --make-rshared on it", source)
+	}
+	return nil
 }

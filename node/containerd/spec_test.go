@@ -149,7 +149,9 @@ func TestLimits(t *testing.T) {
 	} {
 		s := &specs.Spec{Process: &specs.Process{}, Linux: &specs.Linux{Resources: &specs.LinuxResources{}}}
 		container := corev1.Container{Resources: corev1.ResourceRequirements{Requests: c.requests, Limits: c.limits}}
-		h.limit(s, node.ContainerConfig{Container: container})
+		if err := h.limit(s, node.ContainerConfig{Container: container}); err != nil {
+			t.Fatal(err)
+		}
 		res := s.Linux.Resources
 		var quota, memory int64
 		if res.CPU.Quota != nil {
@@ -172,7 +174,9 @@ func TestLimits(t *testing.T) {
 	}
 	h.oomFloor = 5
 	s := &specs.Spec{Process: &specs.Process{}, Linux: &specs.Linux{Resources: &specs.LinuxResources{}}}
-	h.limit(s, node.ContainerConfig{Container: mixed.Containers[0]})
+	if err := h.limit(s, node.ContainerConfig{Container: mixed.Containers[0]}); err != nil {
+		t.Fatal(err)
+	}
 	if *s.Process.OOMScoreAdj != 5 {
 		t.Errorf("below the floor: %d", *s.Process.OOMScoreAdj)
 	}
@@ -205,6 +209,8 @@ func TestFindUsers(t *testing.T) {
 		{image: "web", pod: corev1.PodSecurityContext{RunAsNonRoot: new(true)}, want: specs.User{UID: 1000, GID: 100, AdditionalGids: []uint32{100, 200, 300}}},
 		{image: "", pod: corev1.PodSecurityContext{RunAsNonRoot: new(true)}, err: "runAsNonRoot"},
 		{image: "", own: corev1.SecurityContext{RunAsNonRoot: new(false)}, pod: corev1.PodSecurityContext{RunAsNonRoot: new(true)}, want: specs.User{AdditionalGids: []uint32{0, 200}}},
+		{image: "web", pod: corev1.PodSecurityContext{SupplementalGroups: []int64{7, 200}, FSGroup: new(int64(8))}, want: specs.User{UID: 1000, GID: 100, AdditionalGids: []uint32{100, 200, 300, 7, 8}}},
+		{image: "web", pod: corev1.PodSecurityContext{SupplementalGroups: []int64{7}, SupplementalGroupsPolicy: new(corev1.SupplementalGroupsPolicyStrict)}, want: specs.User{UID: 1000, GID: 100, AdditionalGids: []uint32{100, 7}}},
 		{image: "nobody", err: "/etc/passwd"},
 		{image: "web:nobody", err: "/etc/group"},
 		{image: "99999999999", err: "between 0 and"},

@@ -79,7 +79,25 @@ func (f *userFiles) resolve(imageUser string, pod *corev1.PodSecurityContext, ow
 	if only := either(own.RunAsNonRoot, pod.RunAsNonRoot); only != nil && *only && u.UID == 0 {
 		return specs.User{}, errors.New("runAsNonRoot is set, but the container would run as root: set runAsUser, or a user in the image")
 	}
-	return u, nil
+	return withGroups(u, pod), nil
+}
+
+// withGroups adds the groups of the pod: its own, and that of its volumes. Where the pod's are the only ones, those that
+// the image gives to the user do not count.
+func withGroups(u specs.User, pod *corev1.PodSecurityContext) specs.User {
+	if policy := pod.SupplementalGroupsPolicy; policy != nil && *policy == corev1.SupplementalGroupsPolicyStrict {
+		u.AdditionalGids = []uint32{u.GID}
+	}
+	more := slices.Clone(pod.SupplementalGroups)
+	if pod.FSGroup != nil {
+		more = append(more, *pod.FSGroup)
+	}
+	for _, g := range more {
+		if gid := uint32(g); !slices.Contains(u.AdditionalGids, gid) {
+			u.AdditionalGids = append(u.AdditionalGids, gid)
+		}
+	}
+	return u
 }
 
 // find looks up a user and a group, each a name or a number; an empty group is the user's own.
