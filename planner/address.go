@@ -14,7 +14,7 @@ import (
 // keptForExplicit is how many addresses at the start of the range are given only to services that ask for them.
 const keptForExplicit = 16
 
-// assignAddresses gives every declared service its cluster IP; a headless one the empty address. First come those that
+// assignAddresses gives every declared service its cluster IP; a headless one, and an alias, the empty address. First come those that
 // their author declared, then those in force, then new ones. A service that can have none is left out, and a problem told.
 func (p *pass) assignAddresses() map[api.Ref]string {
 	given := make(map[api.Ref]string, len(p.want.services))
@@ -36,7 +36,7 @@ func (p *pass) assignAddresses() map[api.Ref]string {
 	}
 	var without []service
 	for _, s := range p.want.services {
-		if s.spec.ClusterIP != "" {
+		if s.spec.ClusterIP != "" || isAlias(s.spec) {
 			continue
 		}
 		address := current[s.ref]
@@ -65,6 +65,8 @@ func (p *pass) giveDeclared(given map[api.Ref]string, holders map[string]api.Ref
 		for _, s := range p.want.services {
 			address := s.spec.ClusterIP
 			switch {
+			case isAlias(s.spec):
+				given[s.ref] = ""
 			case address == "":
 			case address == corev1.ClusterIPNone:
 				given[s.ref] = ""

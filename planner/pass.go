@@ -98,6 +98,8 @@ type pass struct {
 	quotas   map[string][]*quota // by namespace, those that were asked for
 	budgets  []budget            // with what is left of each
 	refused  map[api.Ref]bool    // the workloads whose refusal has been told
+	// templates are those of the wanted workloads; nil until they are asked for.
+	templates map[api.Digest]*api.PodTemplate
 	// records are what is known of Jobs, kept what the plan keeps of them; runRefs are the known runs of CronJobs.
 	records, kept map[recordKey]api.JobRecord
 	recordsOf     map[api.Ref][]*api.JobRecord

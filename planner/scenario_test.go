@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -306,14 +307,42 @@ func printRoutes(plan Plan) string {
 		}
 		for _, p := range r.Ports {
 			fmt.Fprintf(&b, " %d/%s", p.Port, p.Protocol)
+			if p.NodePort != 0 {
+				fmt.Fprintf(&b, " by %d", p.NodePort)
+			}
 		}
-		b.WriteString("\n")
+		b.WriteString(printOutside(r) + "\n")
 		for _, e := range r.Endpoints {
-			fmt.Fprintf(&b, "  %s %v on %s\n", e.IP, e.TargetPorts, e.Node)
+			fmt.Fprintf(&b, "  %s %v on %s", e.IP, e.TargetPorts, cmp.Or(e.Node, "no node"))
+			if e.Hostname != "" {
+				fmt.Fprintf(&b, " called %s", e.Hostname)
+			}
+			b.WriteString("\n")
 		}
 	}
 	for _, problem := range plan.Problems {
 		fmt.Fprintf(&b, "%s\n", problem)
+	}
+	return b.String()
+}
+
+func printOutside(r api.Route) string {
+	var b strings.Builder
+	for _, mark := range []struct {
+		set  bool
+		name string
+	}{
+		{r.ExternalName != "", "alias of " + r.ExternalName},
+		{r.OnNodes, "on nodes"},
+		{len(r.ExternalIPs) > 0, "at " + strings.Join(r.ExternalIPs, ",")},
+		{len(r.SourceRanges) > 0, "from " + strings.Join(r.SourceRanges, ",")},
+		{r.InternalLocal, "local inside"},
+		{r.ExternalLocal, "local from outside"},
+		{r.HealthCheckPort != 0, fmt.Sprintf("health at %d", r.HealthCheckPort)},
+	} {
+		if mark.set {
+			b.WriteString(" " + mark.name)
+		}
 	}
 	return b.String()
 }

@@ -18,19 +18,39 @@ const defaultAffinity = 3 * 60 * 60
 func (p *pass) routes() {
 	index := p.indexLabels()
 	addresses := p.assignAddresses()
+	entrances := p.assignEntrances(addresses)
+	written := p.writtenEndpoints()
 	for _, s := range p.want.services {
 		address, ok := addresses[s.ref]
 		if !ok {
 			continue // the problem has been told
 		}
-		p.plan.Routes = append(p.plan.Routes, p.route(s, address, index))
+		route := p.route(s, address)
+		entrances[s.ref].openTo(&route)
+		switch {
+		case isAlias(s.spec):
+		case len(s.spec.Selector) == 0:
+			route.Endpoints = p.writtenBehind(s, written)
+		default:
+			route.Endpoints = p.endpoints(s, index)
+		}
+		slices.SortStableFunc(route.Endpoints, compareEndpoints)
+		p.plan.Routes = append(p.plan.Routes, route)
 	}
 	p.keepRoutes()
 	slices.SortStableFunc(p.plan.Routes, func(a, b api.Route) int { return a.Service.Compare(b.Service) })
 }
 
-func (p *pass) route(s service, address string, index labelIndex) api.Route {
+// isAlias reports whether the service is only another name of something: it has neither address nor endpoints.
+func isAlias(spec *corev1.ServiceSpec) bool { return spec.Type == corev1.ServiceTypeExternalName }
+
+// route is the service's route, but for its endpoints and the ways to it from outside.
+func (p *pass) route(s service, address string) api.Route {
 	route := api.Route{Service: s.ref, ClusterIP: address, Ports: []api.RoutePort{}, Endpoints: []api.Endpoint{}}
+	if isAlias(s.spec) {
+		route.ExternalName = s.spec.ExternalName
+		return route
+	}
 	for _, port := range s.spec.Ports {
 		route.Ports = append(route.Ports, api.RoutePort{Name: port.Name, Protocol: protocol(port.Protocol), Port: port.Port})
 	}
@@ -40,20 +60,31 @@ func (p *pass) route(s service, address string, index labelIndex) api.Route {
 			route.AffinitySeconds = *c.ClientIP.TimeoutSeconds
 		}
 	}
+	policy := s.spec.InternalTrafficPolicy
+	route.InternalLocal = policy != nil && *policy == corev1.ServiceInternalTrafficPolicyLocal
+	return route
+}
+
+// endpoints are the pods that the service selects and that may take connections now.
+func (p *pass) endpoints(s service, index labelIndex) []api.Endpoint {
+	endpoints := []api.Endpoint{}
 	for _, pod := range index.matching(s.ref.Namespace, s.spec.Selector) {
 		if pod.IP == "" || !p.serves(pod) || !pod.Ready && !s.spec.PublishNotReadyAddresses {
 			continue
 		}
-		endpoint := api.Endpoint{Pod: pod.Pod, UID: pod.UID, IP: pod.IP, Node: pod.Node, TargetPorts: []int32{}}
+		endpoint := api.Endpoint{
+			Pod: pod.Pod, UID: pod.UID, IP: pod.IP, Node: pod.Node, Hostname: p.hostnameBehind(s.ref, pod), TargetPorts: []int32{},
+		}
 		for _, port := range s.spec.Ports {
 			endpoint.TargetPorts = append(endpoint.TargetPorts, targetPort(port, pod))
 		}
-		route.Endpoints = append(route.Endpoints, endpoint)
+		endpoints = append(endpoints, endpoint)
 	}
-	slices.SortStableFunc(route.Endpoints, func(a, b api.Endpoint) int {
-		return cmp.Or(compareIPs(a.IP, b.IP), cmp.Compare(a.UID, b.UID))
-	})
-	return route
+	return endpoints
+}
+
+func compareEndpoints(a, b api.Endpoint) int {
+	return cmp.Or(compareIPs(a.IP, b.IP), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Hostname, b.Hostname), slices.Compare(a.TargetPorts, b.TargetPorts))
 }
 
 // serves reports whether the pod may take connections, as far as it is ready.
@@ -96,7 +127,7 @@ func (p *pass) keepRoutes() {
 				serving[pod.UID] = serving[pod.UID] || p.serves(pod)
 			}
 		}
-		route.Endpoints = slices.DeleteFunc(slices.Clone(route.Endpoints), func(e api.Endpoint) bool { return !serving[e.UID] })
+		route.Endpoints = slices.DeleteFunc(slices.Clone(route.Endpoints), func(e api.Endpoint) bool { return e.UID != "" && !serving[e.UID] })
 		p.plan.Routes = append(p.plan.Routes, route)
 	}
 }

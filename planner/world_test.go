@@ -11,6 +11,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -131,6 +132,10 @@ func parseObject(line string) (api.Object, error) {
 		kind, value = "Cluster", &api.Cluster{ObjectMeta: meta, Spec: api.ClusterSpec{Deletion: &api.DeletionBudget{MaxObjects: f.number("deletions")}}}
 	case "service":
 		kind, value = "Service", newService(meta, f)
+	case "endpoints":
+		kind, value = "Endpoints", newEndpoints(meta, f)
+	case "slice":
+		kind, value = "EndpointSlice", newSlice(meta, f)
 	default:
 		return api.Object{}, fmt.Errorf("%q: unknown kind", line)
 	}
@@ -342,7 +347,10 @@ func podSpec(name string, f fields) corev1.PodSpec {
 	if value, ok := f.take("env"); ok {
 		c.Env = []corev1.EnvVar{{Name: "MODE", Value: value}}
 	}
-	return corev1.PodSpec{Containers: []corev1.Container{c}}
+	spec := corev1.PodSpec{Containers: []corev1.Container{c}}
+	spec.Hostname, _ = f.take("hostname")
+	spec.Subdomain, _ = f.take("subdomain")
+	return spec
 }
 
 func newService(meta metav1.ObjectMeta, f fields) *corev1.Service {
@@ -352,12 +360,96 @@ func newService(meta metav1.ObjectMeta, f fields) *corev1.Service {
 	}
 	s.Spec.ClusterIP, _ = f.take("ip")
 	port := corev1.ServicePort{Port: 80}
+	if n := f.number("port"); n != nil {
+		port.Port = *n
+	}
 	if target := f.intOrString("target"); target != nil {
 		port.TargetPort = *target
 	}
+	if n := f.number("nodePort"); n != nil {
+		port.NodePort = *n
+	}
 	s.Spec.Ports = []corev1.ServicePort{port}
+	if _, ok := f.take("udp"); ok {
+		s.Spec.Ports[0].Name = "tcp"
+		port.Name, port.Protocol = "udp", corev1.ProtocolUDP
+		s.Spec.Ports = append(s.Spec.Ports, port)
+	}
+	setOutside(&s.Spec, f)
 	if _, ok := f.take("sticky"); ok {
 		s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	}
+	return s
+}
+
+// setOutside sets what a service has for those from outside, or is instead.
+func setOutside(spec *corev1.ServiceSpec, f fields) {
+	if kind, ok := f.take("type"); ok {
+		spec.Type = corev1.ServiceType(kind)
+	}
+	spec.ExternalName, _ = f.take("alias")
+	spec.LoadBalancerIP, _ = f.take("balancer")
+	if class, ok := f.take("class"); ok {
+		spec.LoadBalancerClass = &class
+	}
+	if addresses, ok := f.take("external"); ok {
+		spec.ExternalIPs = strings.Split(addresses, ",")
+	}
+	if ranges, ok := f.take("from"); ok {
+		spec.LoadBalancerSourceRanges = strings.Split(ranges, ",")
+	}
+	if _, ok := f.take("noNodePorts"); ok {
+		allocate := false
+		spec.AllocateLoadBalancerNodePorts = &allocate
+	}
+	if _, ok := f.take("externalLocal"); ok {
+		spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	}
+	if _, ok := f.take("internalLocal"); ok {
+		local := corev1.ServiceInternalTrafficPolicyLocal
+		spec.InternalTrafficPolicy = &local
+	}
+	if n := f.number("healthCheck"); n != nil {
+		spec.HealthCheckNodePort = *n
+	}
+	_, spec.PublishNotReadyAddresses = f.take("notReady")
+}
+
+// newEndpoints lists addresses: IP or IP/HOSTNAME, with commas between; their ports have the names of the service's.
+//
+//nolint:staticcheck // Kubernetes advises against Endpoints, but teams keep them in Git
+func newEndpoints(meta metav1.ObjectMeta, f fields) runtime.Object {
+	addresses := func(key string) (list []corev1.EndpointAddress) {
+		value, ok := f.take(key)
+		for _, one := range strings.Split(value, ",") {
+			if ip, hostname, _ := strings.Cut(one, "/"); ok {
+				list = append(list, corev1.EndpointAddress{IP: ip, Hostname: hostname})
+			}
+		}
+		return list
+	}
+	subset := corev1.EndpointSubset{Addresses: addresses("ready"), NotReadyAddresses: addresses("unready")}
+	if n := f.number("port"); n != nil {
+		subset.Ports = []corev1.EndpointPort{{Port: *n}}
+	}
+	return &corev1.Endpoints{ObjectMeta: meta, Subsets: []corev1.EndpointSubset{subset}}
+}
+
+// newSlice is an EndpointSlice of the service of=NAME.
+func newSlice(meta metav1.ObjectMeta, f fields) runtime.Object {
+	s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4}
+	of, _ := f.take("of")
+	s.Labels = map[string]string{discoveryv1.LabelServiceName: of}
+	if n := f.number("port"); n != nil {
+		s.Ports = []discoveryv1.EndpointPort{{Port: n}}
+	}
+	for _, ready := range []bool{true, false} {
+		value, ok := f.take(map[bool]string{true: "ready", false: "unready"}[ready])
+		if ok {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
+				Addresses: strings.Split(value, ","), Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+			})
+		}
 	}
 	return s
 }
