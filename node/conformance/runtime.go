@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -209,6 +210,9 @@ func testNoSuchCommand(s *suite) {
 	if err == nil || !strings.Contains(err.Error(), "/no/such/command") {
 		s.Errorf("the error does not name the command: %v", err)
 	}
+	if _, own := errors.AsType[*node.StartError](err); !own {
+		s.Errorf("the error does not say that the container itself is to blame: %v", err)
+	}
 	config.Attempt = 1
 	config.Container.Command = []string{"/bin/sh", "-c", "exit 0"}
 	s.exited(s.run(config))
@@ -355,6 +359,11 @@ func testLogs(s *suite) {
 	s.logged(config, "out\n")
 	s.logged(config, "err\n")
 	s.logged(config, "before\n") // appended, not truncated
+	// One output may be closed long before the other.
+	config = s.shell(s.Sandbox(s, s.uid), "half", "echo out; exec >&-; sleep 0.2; echo err >&2")
+	s.exited(s.run(config))
+	s.logged(config, "out\n")
+	s.logged(config, "err\n")
 }
 
 func testWatch(s *suite) {

@@ -36,6 +36,7 @@ func (r *Runtime) Cleanup(ctx context.Context) error {
 			return fmt.Errorf("clean up %s of containerd namespace %s: %w", step.what, r.options.Namespace, err)
 		}
 	}
+	r.hunts.running.Wait()
 	return removeCgroups(ctx, r.options.CgroupRoot)
 }
 
@@ -170,7 +171,7 @@ func (r *Runtime) sweep(ctx context.Context) error {
 		}
 		has, err := r.hasTask(ctx, record.ID)
 		if err == nil && !has {
-			err = r.discard(ctx, record.ID, record.Labels[labelGroup])
+			err = r.discardUnstarted(ctx, record)
 		}
 		if err != nil {
 			return fmt.Errorf("half-made container %s: %w", record.ID, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
@@ -12,7 +14,6 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/defaults"
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/typeurl/v2"
@@ -60,7 +61,7 @@ func (r *Runtime) create(ctx context.Context, config node.ContainerConfig) (stri
 	if err := r.make(ctx, id, group, i, config); err != nil {
 		ctx, cancel := clearing(ctx)
 		defer cancel()
-		return "", errors.Join(err, r.discard(ctx, id, group))
+		return "", errors.Join(err, r.discard(ctx, id))
 	}
 	return id, nil
 }
@@ -83,7 +84,7 @@ func (r *Runtime) lookFor(ctx context.Context, config node.ContainerConfig) (id,
 			if has || s.Labels[labelStarted] != "" {
 				return s.ID, "", nil
 			}
-			if err := r.discard(ctx, s.ID, s.Labels[labelGroup]); err != nil {
+			if err := r.discardUnstarted(ctx, s); err != nil {
 				return "", "", err
 			}
 		}
@@ -159,20 +160,33 @@ func (r *Runtime) makeTask(ctx context.Context, id, logPath string, mounts []mou
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	log, err := cio.LogURIGenerator("file", logPath, nil)
+	stdout, stderr, err := outputs(logPath)
 	if err != nil {
-		return fmt.Errorf("log file: %w", err)
+		return err
 	}
-	request := &tasks.CreateTaskRequest{ContainerID: id, Stdout: log.String(), Stderr: log.String()}
+	request := &tasks.CreateTaskRequest{ContainerID: id, Stdout: stdout, Stderr: stderr}
 	for _, m := range mounts {
 		request.Rootfs = append(request.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), taskTimeout)
 	defer cancel()
 	if _, err := r.client.TaskService().Create(ctx, request); err != nil {
-		return fmt.Errorf("make its task: %w", errgrpc.ToNative(err))
+		return fmt.Errorf("make its task: %w", blame(errgrpc.ToNative(err)))
 	}
 	return nil
+}
+
+// outputs gives the names by which the shim finds the log, which has to be there. They are two for one file: where both
+// are the same, the shim of 1.6 opens it once, and closes it with the first of the outputs that ends.
+func outputs(logPath string) (stdout, stderr string, err error) {
+	if err := os.MkdirAll(filepath.Dir(logPath), 0o755); err != nil {
+		return "", "", fmt.Errorf("log file: %w", err)
+	}
+	f, err := os.OpenFile(logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return "", "", fmt.Errorf("log file: %w", err)
+	}
+	return logPath, filepath.Dir(logPath) + "/./" + filepath.Base(logPath), f.Close()
 }
 
 // taskTimeout bounds the making of a task, which takes well under a second on a machine that is not ill.

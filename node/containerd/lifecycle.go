@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"golang.org/x/sync/errgroup"
+
+	"headway.dev/headway/node"
 )
 
 // Start starts a container that was made. One that runs is success; one that has ended is an error.
@@ -51,7 +54,7 @@ func (r *Runtime) startTask(ctx context.Context, id string) error {
 	if startErr == nil {
 		return nil
 	}
-	startErr = errgrpc.ToNative(startErr)
+	startErr = blame(errgrpc.ToNative(startErr))
 	t, err := r.task(ctx, id)
 	switch {
 	case err != nil:
@@ -64,6 +67,15 @@ func (r *Runtime) startTask(ctx context.Context, id string) error {
 		return fmt.Errorf("it has ended, with exit code %d: %w", t.ExitStatus, startErr)
 	}
 	return startErr
+}
+
+// blame tells an error of the OCI runtime, which tried to make the container's process, from one of containerd: the first
+// is the container's own fault. Shims say so only in words.
+func blame(err error) error {
+	if strings.Contains(err.Error(), "OCI runtime create failed") || strings.Contains(err.Error(), "OCI runtime start failed") {
+		return &node.StartError{Err: err}
+	}
+	return err
 }
 
 // Signal sends a signal to a container's first process. One that is gone or has ended is success.
@@ -95,18 +107,29 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 		}
 		defer unlock()
 	}
-	return r.discard(ctx, id, record.Labels[labelGroup])
+	if record.ID != "" && record.Labels[labelStarted] == "" {
+		return r.discardUnstarted(ctx, record)
+	}
+	return r.discard(ctx, id)
 }
 
-// discard deletes whatever there is of a container. The record goes last: until then it is listed, and can be removed
-// again.
-func (r *Runtime) discard(ctx context.Context, id, group string) error {
-	found, err := r.deleteTask(ctx, id)
+// discardUnstarted deletes a container that never ran, and what may still become of one that is only half made.
+func (r *Runtime) discardUnstarted(ctx context.Context, record containers.Container) error {
+	has, err := r.hasTask(ctx, record.ID)
 	if err != nil {
-		return fmt.Errorf("delete its task: %w", err)
+		return err
 	}
-	if !found && group != "" {
-		r.endShim(ctx, id, group)
+	if !has && record.Labels[labelGroup] == record.ID {
+		r.hunt(ctx, record.ID)
+	}
+	return r.discard(ctx, record.ID)
+}
+
+// discard deletes whatever there is of a container. The record goes last: until then the container can be found, and
+// removed again.
+func (r *Runtime) discard(ctx context.Context, id string) error {
+	if err := r.deleteTask(ctx, id); err != nil {
+		return fmt.Errorf("delete its task: %w", err)
 	}
 	if err := r.client.SnapshotService(r.options.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove its snapshot: %w", err)
@@ -117,24 +140,24 @@ func (r *Runtime) discard(ctx context.Context, id, group string) error {
 	return nil
 }
 
-// deleteTask deletes a task, and kills it first if need be. It reports whether there was one.
-func (r *Runtime) deleteTask(ctx context.Context, id string) (found bool, err error) {
+// deleteTask deletes a task, and kills it first if need be.
+func (r *Runtime) deleteTask(ctx context.Context, id string) error {
 	service := r.client.TaskService()
 	remove := func() error {
 		_, err := service.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
-		return errgrpc.ToNative(err)
+		return ignoreNotFound(errgrpc.ToNative(err))
 	}
-	if err := remove(); err == nil || errdefs.IsNotFound(err) {
-		return err == nil, nil
+	if remove() == nil {
+		return nil
 	}
 	// It runs, which the shim of 1.6 says only in words.
-	_, err = service.Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGKILL)})
+	_, err := service.Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGKILL)})
 	if err = ignoreNotFound(errgrpc.ToNative(err)); err != nil {
-		return true, err
+		return err
 	}
 	_, err = service.Wait(ctx, &tasks.WaitRequest{ContainerID: id})
 	if err = ignoreNotFound(errgrpc.ToNative(err)); err != nil {
-		return true, err
+		return err
 	}
-	return true, ignoreNotFound(remove())
+	return remove()
 }

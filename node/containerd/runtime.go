@@ -88,6 +88,7 @@ type Runtime struct {
 	fifos string // directory for those of executed commands
 	host  hostLimits
 	log   *log.Entry
+	hunts shimHunt
 }
 
 var (
@@ -120,9 +121,10 @@ func Open(ctx context.Context, o Options) (*Runtime, error) {
 		fifos:  fifoDir(o.Address, o.Namespace),
 		host:   readHostLimits(seccomp.IsEnabled()),
 		log:    clientLog(o.Logger),
+		hunts:  shimHunt{closing: make(chan struct{})},
 	}
 	if err := r.open(ctx); err != nil {
-		return nil, errors.Join(err, c.Close())
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
@@ -152,8 +154,10 @@ func fifoDir(address, namespace string) string {
 	return filepath.Join(defaults.DefaultFIFODir, "headway-"+hex.EncodeToString(sum[:6]))
 }
 
-// Close ends the connection. Containers run on.
+// Close ends what is under way, and the connection. Containers run on. It is called once.
 func (r *Runtime) Close() error {
+	close(r.hunts.closing)
+	r.hunts.running.Wait()
 	r.pulls.close()
 	return errors.Join(r.client.Close(), r.network.close(), os.RemoveAll(r.fifos))
 }

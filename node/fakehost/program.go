@@ -106,7 +106,7 @@ func (p *process) do(statement string, streams node.Streams) {
 	name, rest, _ := strings.Cut(statement, " ")
 	var err error
 	switch name {
-	case "", "true", "wait":
+	case "", "true", "wait", "exec":
 	case "echo":
 		err = p.echo(rest, streams)
 	case "exit":
