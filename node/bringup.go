@@ -30,7 +30,7 @@ func (p *pod) fetch(ctx context.Context, _ target) error {
 	if p.configs, err = p.host.blobs.configs(ctx, t); err != nil {
 		return err
 	}
-	p.setTemplate(t, used)
+	p.setTemplate(t)
 	return nil
 }
 
@@ -42,8 +42,7 @@ func (p *pod) uses(blobs []api.Digest) {
 	p.host.learnt()
 }
 
-func (p *pod) setTemplate(t *api.PodTemplate, blobs []api.Digest) {
-	p.uses(blobs)
+func (p *pod) setTemplate(t *api.PodTemplate) {
 	p.template, p.containers = t, newContainers(t)
 	p.mu.Lock()
 	p.importance = p.priority()

@@ -49,7 +49,7 @@ func (p *pod) closeRuns() {
 	if since.IsZero() {
 		return
 	}
-	shutdown := p.record.Stopping.IsZero() && p.record.Outcome.Phase == ""
+	shutdown := p.isShutDown()
 	why := "after the pod was told to end"
 	if shutdown {
 		why = "when the machine shut down"

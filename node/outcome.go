@@ -89,15 +89,19 @@ func (p *pod) dueRecall(time.Time) []target { return itself(p.template == nil &&
 // recall learns what a pod that ends was made from, if that is still on disk: its grace and its hooks are there. Without
 // it the pod ends as best it can.
 func (p *pod) recall(context.Context, target) error {
-	p.recalled = true
-	digest := p.record.Placement.Template
-	t := new(api.PodTemplate)
-	if data, err := p.host.disk.blob(digest); err != nil || json.Unmarshal(data, t) != nil {
-		return nil
-	}
-	p.setTemplate(t, []api.Digest{digest})
+	p.remember()
+	p.uses([]api.Digest{p.record.Placement.Template})
 	p.closeRuns()
 	return nil
+}
+
+// remember reads the template from disk, and takes it for absent if that cannot be.
+func (p *pod) remember() {
+	p.recalled = true
+	t := new(api.PodTemplate)
+	if data, err := p.host.disk.blob(p.record.Placement.Template); err == nil && json.Unmarshal(data, t) == nil {
+		p.setTemplate(t)
+	}
 }
 
 func (p *pod) dueClose(time.Time) []target { return itself(p.detached && !p.record.Cleared) }

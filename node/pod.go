@@ -87,6 +87,11 @@ func (a *Agent) newPod(r record) *pod {
 	if p.isClosing() {
 		p.doHalt()
 	}
+	if r.Outcome.Phase != "" {
+		// Not for a moment does it look as if the pod had no containers: how they ended may be asked for.
+		p.remember()
+		p.blobs = []api.Digest{r.Placement.Template}
+	}
 	if r.Cleared {
 		p.empty, p.unmounted, p.detached = true, true, true
 	}

@@ -57,10 +57,15 @@ func (a *Agent) moving(classes map[int32][]*pod) string {
 // beginShutdown has the pod's processes end because the machine does.
 func (p *pod) beginShutdown(now time.Time) {
 	p.shutdown = now
-	if p.record.Stopping.IsZero() && p.record.Outcome.Phase == "" {
+	if p.isShutDown() {
 		clear(p.failures)
 		p.event("Killing", "the machine shuts down", normal)
 	}
+}
+
+// isShutDown says whether the pod ends only for as long as the machine is down.
+func (p *pod) isShutDown() bool {
+	return !p.shutdown.IsZero() && p.record.Stopping.IsZero() && p.record.Outcome.Phase == ""
 }
 
 // rests tells who waits for it that nothing of the pod runs any more, and that this is on disk.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"headway.dev/headway/api"
@@ -98,6 +99,9 @@ func (p *pod) why(s api.PodStatus) (reason, message string) {
 	if o := p.record.Outcome; !p.stopping() && o.Reason != "" {
 		return o.Reason, o.Message
 	}
+	if p.isShutDown() {
+		return "NodeShutdown", "the machine shuts down"
+	}
 	if p.isClosing() && !p.hasEnded() {
 		// All that is left are failures on single containers: any of them will do, but always the same.
 		for key := range p.failures {
@@ -120,7 +124,7 @@ func (p *pod) why(s api.PodStatus) (reason, message string) {
 		switch {
 		case c.State == stateWaiting && (c.Reason == reasonCreating || c.Reason == reasonInitializing):
 		case c.State != stateRunning && c.Reason != "" && c.Reason != reasonCompleted:
-			return c.Reason, "container " + c.Name + ": " + c.Message
+			return c.Reason, "container " + c.Name + ": " + strings.TrimSpace(c.Message)
 		case c.State == stateRunning && !c.Ready && c.Message != "" && reason == "":
 			reason, message = reasonNotReady, "container "+c.Name+": "+c.Message
 		}

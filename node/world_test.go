@@ -30,6 +30,7 @@ type world struct {
 	dir       string
 	agent     *node.Agent
 	stop      func()
+	stopped   func() // is called when the agent has been told to stop
 	templates map[string]api.Digest
 }
 
@@ -60,6 +61,9 @@ func (w *world) start() {
 	go func() { done <- agent.Run(ctx) }()
 	w.stop = func() {
 		cancel()
+		if w.stopped != nil {
+			w.stopped()
+		}
 		if err := <-done; err != nil {
 			w.Errorf("Run: %v", err)
 		}
