@@ -309,7 +309,8 @@ func split(frame api.StreamFrame) []api.StreamFrame {
 	if len(parts) == 0 {
 		return []api.StreamFrame{frame}
 	}
-	last := &parts[len(parts)-1]
-	last.StdinEOF, last.ExitCode, last.Error = frame.StdinEOF, frame.ExitCode, frame.Error
+	last := parts[len(parts)-1]
+	frame.Stdin, frame.Stdout, frame.Stderr = last.Stdin, last.Stdout, last.Stderr
+	parts[len(parts)-1] = frame
 	return parts
 }

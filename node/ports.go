@@ -140,6 +140,10 @@ type Runtime interface {
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// TTY has the command run on a terminal, whose output all goes to Stdout. Resize gives its size to begin with and
+	// each one after that.
+	TTY    bool
+	Resize <-chan api.TerminalSize
 }
 
 // Prober asks a container how it is, over the network.
