@@ -79,6 +79,12 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	if err != nil {
 		return err
 	}
+	var inForce []api.Object
+	if found.Report != nil && found.Report.Objects != "" {
+		if inForce, err = c.config.Bus.Objects(ctx, found.Report.Objects); err != nil {
+			c.log.Warn("what was in force is not known: what Git has dropped is found only by its pods", "error", err)
+		}
+	}
 	c.log.Info("leading", "term", lease.Term(), "nodes", len(found.Nodes), "assignments", len(found.Assignments), "statuses", len(found.Statuses))
 	l := &leader{
 		config: c.config, log: c.log, lease: lease, inbox: newInbox(),
@@ -88,6 +94,7 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 		repository: c.config.Repository, serviceCIDR: c.config.ServiceCIDR,
 		nodeLease: c.config.NodeLease, drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat,
 	}, c.config.Sealer, lease.Term(), found, time.Now())
+	l.state.inForce = inForce
 
 	group, ctx := errgroup.WithContext(ctx)
 	run := func(what string, fn func() error) {
@@ -181,7 +188,7 @@ func (l *leader) pass(ctx context.Context, now time.Time) error {
 	if len(e.assignments) > 0 {
 		l.audit.expect(l.state.marks())
 	}
-	l.desk.put(l.state.report(now, err), l.state.desired.objects, l.state.desired.generation, e.events)
+	l.desk.put(l.state.report(now, err), l.state.inForce, l.state.version, e.events)
 	return err
 }
 

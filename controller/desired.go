@@ -39,7 +39,7 @@ func (s *state) observeCommit(o outcome, now time.Time) {
 	d.outcome, d.known, d.trouble = o, true, ""
 	d.generation++
 	s.declareNodes(o.objects, now)
-	s.observeSecrets(o.objects)
+	s.observeSecrets()
 	if o.whole || d.announced == o.head.Commit {
 		return
 	}

@@ -158,6 +158,13 @@ func (l *fakeLease) Raise(_ context.Context, above api.Term) error {
 	return nil
 }
 
+// Objects reads what the fake desk of a scene, or the real one, has written.
+func (b *fakeBus) Objects(_ context.Context, digest api.Digest) ([]api.Object, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return api.DecodeObjects(b.blobs[digest])
+}
+
 func (b *fakeBus) State(context.Context) (State, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
 	"headway.dev/headway/schema"
 )
 
@@ -55,6 +56,9 @@ func parse(text string) (*schema.Result, error) {
 
 func parseObject(kind, name string, args map[string]string) (api.Object, error) {
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
+	if args["protect"] != "" {
+		meta.Annotations = map[string]string{planner.ProtectAnnotation: args["protect"]}
+	}
 	labels := map[string]string{"app": name, "image": args["image"]}
 	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: args["image"]}}}
 	if memory, ok := args["memory"]; ok {
@@ -185,10 +189,16 @@ type fakeSource struct {
 	head *fakeSnapshot
 }
 
-// commit makes a new head.
+// commit makes a new head. Lines that begin with "message" are of the commit's message.
 func (s *fakeSource) commit(name string, lines ...string) {
+	message := "Make " + name
+	for i, line := range lines {
+		if rest, ok := strings.CutPrefix(line, "message "); ok {
+			message, lines[i] = message+"\n\n"+rest, ""
+		}
+	}
 	s.head = &fakeSnapshot{
-		revision: api.Revision{Branch: "main", Commit: name, Message: "Make " + name},
+		revision: api.Revision{Branch: "main", Commit: name, Message: message},
 		text:     strings.Join(lines, "\n"), parent: s.head,
 	}
 	s.set(Update{Snapshot: s.head})

@@ -59,6 +59,8 @@ type Bus interface {
 	// Lead campaigns and calls lead while the lease is held; the context that lead is given ends with the lease.
 	Lead(ctx context.Context, id string, ttl time.Duration, lead func(ctx context.Context, lease Lease) error) error
 	State(ctx context.Context) (State, error)
+	// Objects reads the blob of objects that a report names. Secrets are hollow in it.
+	Objects(ctx context.Context, digest api.Digest) ([]api.Object, error)
 
 	WatchNodes(ctx context.Context, fn func([]api.NodeInfo)) error
 	WatchStatuses(ctx context.Context, fn func(api.NodeStatus)) error

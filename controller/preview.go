@@ -33,6 +33,8 @@ type Preview struct {
 	To      api.Revision           `json:"to"`
 	Objects []planner.ObjectChange `json:"objects"`
 	Steps   []PreviewStep          `json:"steps"`
+	// Held are objects that Git has dropped and that stay nonetheless, each with why, and what to write.
+	Held []planner.Deletion `json:"held,omitempty"`
 	// Problems are objects that could not be carried out as declared.
 	Problems []api.Problem `json:"problems,omitempty"`
 }
@@ -68,6 +70,7 @@ func NewPreview(in PreviewInput) (Preview, error) {
 
 	s := newState(limits{serviceCIDR: in.ServiceCIDR}, nil, 0, in.Fleet, in.Now)
 	s.observeCommit(in.From.outcome(), in.Now)
+	s.inForce = in.From.Objects
 	s.adopt()
 	pods := s.sortedPods()
 	r := rehearsal{nodes: s.schedulable(), placed: map[string]string{}}
@@ -86,7 +89,7 @@ func NewPreview(in PreviewInput) (Preview, error) {
 	if _, preview.Steps, err = r.rehearse(input); err != nil {
 		return Preview{}, err
 	}
-	preview.Problems = r.problems
+	preview.Problems, preview.Held = r.problems, r.held
 	return preview, nil
 }
 
@@ -100,6 +103,7 @@ type rehearsal struct {
 	running  []scheduler.Running
 	placed   map[string]string // node by UID
 	problems []api.Problem     // of the last plan
+	held     []planner.Deletion
 }
 
 // rehearse carries out plans until there is nothing to do, placing what they create. It gives the fleet at the end.
@@ -117,6 +121,7 @@ func (r *rehearsal) rehearse(in planner.Input) (planner.Input, []PreviewStep, er
 		end.Pods[i].Node = r.placed[end.Pods[i].UID]
 	}
 	r.problems = rehearsed.Last.Problems
+	r.held = slices.DeleteFunc(slices.Clone(rehearsed.Last.Deletions), func(d planner.Deletion) bool { return d.Held == "" })
 	return end, steps, nil
 }
 

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"time"
 
 	"headway.dev/headway/api"
@@ -43,6 +44,8 @@ func (s *state) plan(now time.Time) {
 	s.finishStops(pods, now)
 	s.routes.want(plan.Routes, leaving(pods))
 	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
+	s.scales, s.deletions = plan.Scales, plan.Deletions
+	s.enforce(plan.Kept)
 	s.keepJobs(plan.Jobs)
 	if head := s.desired.head; s.desired.whole && s.deployed.Commit != head.Commit {
 		s.event(api.Event{Time: now, Kind: "Deployed", Reason: "the commit is in force: " + firstLine(head.Message), Commit: head.Commit})
@@ -65,12 +68,25 @@ func (s *state) input(pods []*pod, now time.Time) planner.Input {
 	in := planner.Input{
 		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(), Nodes: s.plannable(),
 		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates,
+		Deployed: s.inForce, Scales: s.scales,
 		Jobs: s.knownJobs(), Now: now,
 	}
 	for _, p := range pods {
 		in.Pods = append(in.Pods, s.observed(p))
 	}
 	return in
+}
+
+// enforce notes what is in force from now on: what Git wants, and what the plan keeps though Git has dropped it.
+func (s *state) enforce(kept []api.Object) {
+	same := s.enforced == s.desired.generation && slices.EqualFunc(kept, s.kept, func(a, b api.Object) bool { return a.Ref == b.Ref })
+	if same && s.inForce != nil {
+		return
+	}
+	s.enforced, s.kept = s.desired.generation, kept
+	s.inForce = fillIn(s.desired.objects, kept)
+	s.version++
+	s.observeSecrets()
 }
 
 // stopPlanned begins to stop the pods that the plan wants stopped.

@@ -14,7 +14,7 @@ import (
 func (s *state) report(now time.Time, trouble error) api.Report {
 	r := api.Report{
 		Time: now, Term: s.term, Repository: s.repository, Head: s.desired.head, Deployed: s.deployed,
-		Workloads: s.workloads, Jobs: s.jobs, Pending: s.pending, Nodes: []api.NodeCondition{},
+		Workloads: s.workloads, Jobs: s.jobs, Scales: s.scales, Pending: s.pending, Nodes: []api.NodeCondition{},
 	}
 	if r.Workloads == nil {
 		r.Workloads = []api.WorkloadStatus{}

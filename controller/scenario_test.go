@@ -196,11 +196,13 @@ func (w *scene) advance(by string) error {
 // restart begins a new leader after some of the store was lost.
 func (w *scene) restart(d *datadriven.TestData) (string, error) {
 	w.bus.report = &w.last
+	inForce := w.leader.state.inForce
 	for _, a := range d.CmdArgs {
 		for _, what := range a.Vals {
 			switch what {
 			case "all":
 				w.bus.lose()
+				inForce = nil
 			case "assignments":
 				w.bus.assignments = map[string]api.Assignment{}
 			case "statuses":
@@ -211,6 +213,7 @@ func (w *scene) restart(d *datadriven.TestData) (string, error) {
 		}
 	}
 	w.lead()
+	w.leader.state.inForce = inForce
 	if w.source.head != nil {
 		return w.deliver()
 	}

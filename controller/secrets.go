@@ -23,12 +23,19 @@ type sealedKey struct {
 	namespace, node string
 }
 
-// observeSecrets takes in the declared secrets.
-func (s *state) observeSecrets(objects []api.Object) {
+// observeSecrets takes in the secrets in force. Of those that Git has dropped, only this leader's own knowledge will do: what
+// the store has is hollow.
+func (s *state) observeSecrets() {
+	known := s.secrets
 	s.secrets = map[api.Ref]api.Object{}
-	for _, o := range objects {
+	for _, o := range s.desired.objects {
 		if _, ok := o.Value.(*corev1.Secret); ok {
 			s.secrets[o.Ref] = o
+		}
+	}
+	for _, o := range s.kept {
+		if k, ok := known[o.Ref]; ok && k.Fingerprint == o.Fingerprint {
+			s.secrets[o.Ref] = k
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
 )
 
 // limits are the times and ranges that a state keeps to.
@@ -44,6 +45,12 @@ type state struct {
 	planned  bool      // this leader has planned once: from then on it knows what runs
 	waiting  string    // what the first plan waits for; empty once planned
 
+	inForce   []api.Object // what Git wants, and what it wants no more but may not be deleted; nil is unknown
+	version   int          // counts changes of inForce
+	enforced  int          // the generation of the desired objects that inForce was made of
+	kept      []api.Object // those that Git wants no more
+	deletions []planner.Deletion
+	scales    []api.ScaleRecord
 	workloads []api.WorkloadStatus
 	jobs      []api.JobRecord // as the last plan wants them kept
 	found     []api.JobRecord // as the leader before left them, until nodes have them
@@ -87,7 +94,7 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 
 // resume goes on from what the leader before reported, so that nothing is said twice.
 func (s *state) resume(r api.Report) {
-	s.workloads, s.pending, s.deployed, s.found = r.Workloads, r.Pending, r.Deployed, r.Jobs
+	s.workloads, s.pending, s.deployed, s.found, s.scales = r.Workloads, r.Pending, r.Deployed, r.Jobs, r.Scales
 	for _, p := range r.Pending {
 		s.announced[p.Pod.String()] = true
 	}

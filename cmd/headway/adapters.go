@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"headway.dev/headway/api"
 	"headway.dev/headway/bus"
 	"headway.dev/headway/controller"
 )
@@ -18,4 +20,12 @@ func (b controllerBus) Lead(ctx context.Context, id string, ttl time.Duration, l
 func (b controllerBus) State(ctx context.Context) (controller.State, error) {
 	s, err := b.Conn.State(ctx)
 	return controller.State(s), err
+}
+
+func (b controllerBus) Objects(ctx context.Context, digest api.Digest) ([]api.Object, error) {
+	data, err := b.Blob(ctx, digest)
+	if err != nil {
+		return nil, fmt.Errorf("fetch the objects in force: %w", err)
+	}
+	return api.DecodeObjects(data)
 }

@@ -130,9 +130,5 @@ func objectsInForce(ctx context.Context, conn *bus.Conn, report api.Report) ([]a
 	if report.Objects == "" {
 		return nil, nil
 	}
-	data, err := conn.Blob(ctx, report.Objects)
-	if err != nil {
-		return nil, fmt.Errorf("fetch the objects in force: %w", err)
-	}
-	return api.DecodeObjects(data)
+	return controllerBus{conn}.Objects(ctx, report.Objects)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,7 +157,7 @@ func printText(w io.Writer, p controller.Preview) error {
 			if (o.Kind == planner.ObjectRemoved) != removed {
 				continue
 			}
-			fmt.Fprintf(&b, "  %s %s  (%s)\n", signs[string(o.Kind)], o.Ref, o.Source)
+			fmt.Fprintf(&b, "  %s %s  (%s)\n", signOf(p, o), o.Ref, o.Source)
 			for _, f := range o.Fields {
 				fmt.Fprintf(&b, "      %s\n", f)
 			}
@@ -192,7 +193,7 @@ func printMarkdown(w io.Writer, p controller.Preview) error {
 		for _, f := range o.Fields {
 			fields = append(fields, "`"+strings.NewReplacer("|", "\\|", "`", "'").Replace(f.String())+"`")
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", signs[string(o.Kind)], o.Ref, o.Source, strings.Join(fields, "<br>"))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", signOf(p, o), o.Ref, o.Source, strings.Join(fields, "<br>"))
 	}
 	for i, step := range p.Steps {
 		if i == 0 {
@@ -208,6 +209,14 @@ func printMarkdown(w io.Writer, p controller.Preview) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// signOf is the sign before an object. One that Git has dropped and that stays has its reason among the problems.
+func signOf(p controller.Preview, o planner.ObjectChange) string {
+	if slices.ContainsFunc(p.Held, func(d planner.Deletion) bool { return d.Ref == o.Ref }) {
+		return "="
+	}
+	return signs[string(o.Kind)]
 }
 
 func planned(r api.Revision) string {
