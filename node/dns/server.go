@@ -151,14 +151,47 @@ func (s *Server) reply(ctx context.Context, query *mdns.Msg, overTCP bool) *mdns
 	}
 	reply.Authoritative = true
 	reply.Answer, reply.Extra = s.rotate(a.records), a.extra
+	if a.alias != "" {
+		a = s.follow(ctx, z, q, a, reply, overTCP)
+	}
 	if !a.exists {
 		reply.Rcode = mdns.RcodeNameError
 	}
-	if len(reply.Answer) == 0 {
+	if len(a.records) == 0 && a.alias == "" {
 		reply.Ns = []mdns.RR{z.soa()}
 	}
 	s.fit(query, reply, overTCP)
 	return reply
+}
+
+// maxAliases is how many names that are only another's may stand one behind the other.
+const maxAliases = 8
+
+// follow adds to the reply what the name behind an alias has, and gives the last answer of the zone's own: one with an
+// alias still is one that others answered for.
+func (s *Server) follow(ctx context.Context, z *zone, q mdns.Question, a answer, reply *mdns.Msg, overTCP bool) answer {
+	for range maxAliases {
+		q.Name = a.alias
+		next, ours := z.lookUp(q, a.alias)
+		if !ours {
+			query := new(mdns.Msg).SetQuestion(a.alias, q.Qtype)
+			query.SetEdns0(largest, false)
+			others := s.forward(ctx, query, new(mdns.Msg).SetReply(query), overTCP)
+			if others.Truncated {
+				others = s.forward(ctx, query, new(mdns.Msg).SetReply(query), true)
+			}
+			reply.Rcode = others.Rcode
+			reply.Answer = append(reply.Answer, others.Answer...)
+			return a
+		}
+		a = next
+		reply.Answer, reply.Extra = append(reply.Answer, s.rotate(a.records)...), a.extra
+		if a.alias == "" {
+			return a
+		}
+	}
+	reply.Rcode, reply.Answer = mdns.RcodeServerFailure, nil // they lead in a circle
+	return a
 }
 
 // rotate has another record stand first each time: clients take the first.
@@ -170,9 +203,11 @@ func (s *Server) rotate(records []mdns.RR) []mdns.RR {
 	return slices.Concat(records[first:], records[:first])
 }
 
+// largest is the size of a datagram that passes every path without fragments.
+const largest = 1232
+
 // fit keeps the reply to the size that the client can take; one that is cut makes it ask again by TCP.
 func (s *Server) fit(query, reply *mdns.Msg, overTCP bool) {
-	const largest = 1232 // passes every path without fragments
 	size := mdns.MinMsgSize
 	if opt := query.IsEdns0(); opt != nil {
 		size = min(max(size, int(opt.UDPSize())), largest)

@@ -33,9 +33,26 @@ func serviceRoute(name, clusterIP string, endpoints ...string) api.Route {
 	return r
 }
 
+// alias is a service that is another name.
+func alias(name, of string) api.Route {
+	return api.Route{Service: api.Ref{Kind: "Service", Namespace: "shop", Name: name}, ExternalName: of}
+}
+
+// named gives a service's endpoints hostnames.
+func named(r api.Route, hostnames ...string) api.Route {
+	for i := range r.Endpoints {
+		r.Endpoints[i].Hostname = hostnames[i]
+	}
+	return r
+}
+
 func table() api.RouteTable {
 	return api.RouteTable{Revision: 7, Routes: []api.Route{
-		serviceRoute("empty", ""), serviceRoute("peers", "", "10.244.1.2", "10.244.2.3"), serviceRoute("web", "10.96.0.10", "10.244.1.9"),
+		alias("circle", "circle.shop.svc.cluster.local"), serviceRoute("empty", ""), alias("inner", "Peers.shop.svc.cluster.local"),
+		alias("inner-again", "inner.shop.svc.cluster.local."), alias("number", "192.0.2.1"), alias("outer", "db.example.org"),
+		serviceRoute("peers", "", "10.244.1.2", "10.244.2.3"),
+		named(serviceRoute("set", "", "10.244.1.4", "10.244.2.5", "10.244.2.5"), "set-0", "set-1", "set-1"),
+		named(serviceRoute("web", "10.96.0.10", "10.244.1.9", "10.244.1.2"), "web-0", ""),
 	}}
 }
 
@@ -204,6 +221,34 @@ func TestOtherNamesAreForwarded(t *testing.T) {
 		if err != nil || len(reply.Answer) != 1 {
 			t.Errorf("over %s: %v, %v", network, reply, err)
 		}
+	}
+}
+
+func TestAliasOfAnotherName(t *testing.T) {
+	upstream := newServer(t, Options{Listen: free(t, "127.53.0.5")})
+	upstream.domain = "example.org."
+	upstream.Update(table())
+	run(t, upstream)
+	s := newServer(t, Options{Listen: free(t, "127.53.0.6"), Upstreams: []string{upstream.listen.String()}})
+	s.Update(api.RouteTable{Routes: []api.Route{
+		alias("there", "web.shop.svc.example.org"), alias("nowhere", "none.shop.svc.example.org"),
+	}})
+	run(t, s)
+	for _, network := range []string{"udp", "tcp"} {
+		reply, err := exchange(network, s.listen, "there.shop.svc.cluster.local.", "A")
+		if err != nil || len(reply.Answer) != 2 || reply.Answer[0].Header().Rrtype != mdns.TypeCNAME ||
+			!strings.HasSuffix(reply.Answer[1].String(), "10.96.0.10") {
+			t.Errorf("over %s: %v, %v", network, reply, err)
+		}
+		reply, err = exchange(network, s.listen, "nowhere.shop.svc.cluster.local.", "A")
+		if err != nil || reply.Rcode != mdns.RcodeNameError || len(reply.Answer) != 1 {
+			t.Errorf("of a name that is not there, over %s: %v, %v", network, reply, err)
+		}
+	}
+	silent := newServer(t, Options{Upstreams: []string{free(t, "127.53.0.7").String()}})
+	silent.Update(table())
+	if reply := ask(t, silent, "outer.shop.svc.cluster.local.", "A", true); reply.Rcode != mdns.RcodeServerFailure {
+		t.Errorf("with nobody to ask the answer is %s", mdns.RcodeToString[reply.Rcode])
 	}
 }
 

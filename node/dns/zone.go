@@ -26,13 +26,14 @@ type zone struct {
 // A service is a route in the form in which it answers.
 type service struct {
 	clusterIP netip.Addr // zero for a headless service
+	alias     string     // the name that it is another name of, with a dot at its end; empty for most
 	ports     []api.RoutePort
 	endpoints []endpoint
 }
 
 type endpoint struct {
 	ip    netip.Addr
-	label string // its address with dashes
+	label string // its hostname, or its address with dashes
 	ports []int32
 }
 
@@ -42,29 +43,54 @@ func newZone(domain string, nameserver netip.Addr, table api.RouteTable) *zone {
 		domain: domain, nameserver: nameserver, revision: uint32(table.Revision),
 		services: make(map[string]*service, len(table.Routes)), namespaces: map[string]bool{}, reverse: map[netip.Addr][]string{},
 	}
+	balanced := map[netip.Addr][]string{} // endpoints of services that have an address
 	for _, route := range table.Routes {
 		name := route.Service.Name + "." + route.Service.Namespace
-		s := &service{ports: route.Ports}
+		s := &service{ports: route.Ports, endpoints: endpointsOf(route)}
 		z.services[name] = s
 		z.namespaces[route.Service.Namespace] = true
-		if route.ClusterIP != "" {
-			if ip, err := netip.ParseAddr(route.ClusterIP); err == nil && ip.Is4() {
-				s.clusterIP = ip
-				z.reverse[ip] = append(z.reverse[ip], name+".svc."+domain)
-			}
+		if route.ExternalName != "" {
+			s.alias = strings.ToLower(mdns.Fqdn(route.ExternalName))
 			continue
 		}
-		for _, e := range route.Endpoints {
-			ip, err := netip.ParseAddr(e.IP)
-			if err != nil || !ip.Is4() {
-				continue
-			}
-			label := strings.ReplaceAll(e.IP, ".", "-")
-			s.endpoints = append(s.endpoints, endpoint{ip: ip, label: label, ports: e.TargetPorts})
-			z.reverse[ip] = append(z.reverse[ip], label+"."+name+".svc."+domain)
+		names := z.reverse
+		if ip, err := netip.ParseAddr(route.ClusterIP); err == nil && ip.Is4() {
+			s.clusterIP = ip
+			z.reverse[ip] = append(z.reverse[ip], name+".svc."+domain)
+			names = balanced
+		}
+		for _, e := range s.endpoints {
+			names[e.ip] = append(names[e.ip], e.label+"."+name+".svc."+domain)
+		}
+	}
+	for ip, names := range balanced {
+		if len(z.reverse[ip]) == 0 { // what a headless service calls a pod goes before
+			z.reverse[ip] = names
 		}
 	}
 	return z
+}
+
+func endpointsOf(route api.Route) []endpoint {
+	endpoints := make([]endpoint, 0, len(route.Endpoints))
+	for _, e := range route.Endpoints {
+		ip, err := netip.ParseAddr(e.IP)
+		if err != nil || !ip.Is4() {
+			continue
+		}
+		label := strings.ToLower(e.Hostname)
+		if label == "" {
+			label = strings.ReplaceAll(e.IP, ".", "-")
+		}
+		endpoints = append(endpoints, endpoint{ip: ip, label: label, ports: e.TargetPorts})
+	}
+	return endpoints
+}
+
+// exists reports whether the service's name does. A headless service without endpoints is nothing that could be named:
+// CoreDNS says so too, and clients that wait for the first pod rely on it.
+func (s *service) exists() bool {
+	return s != nil && (s.clusterIP.IsValid() || s.alias != "" || len(s.endpoints) > 0)
 }
 
 // addresses are the A records of the service's own name.
@@ -72,9 +98,19 @@ func (s *service) addresses() []netip.Addr {
 	if s.clusterIP.IsValid() {
 		return []netip.Addr{s.clusterIP}
 	}
-	ips := make([]netip.Addr, len(s.endpoints))
-	for i, e := range s.endpoints {
-		ips[i] = e.ip
+	return addressesOf(s.endpoints, "")
+}
+
+// addressesOf are those of the endpoints of a name, or of all, each once: one that was written by hand may be there for
+// each of its ports.
+func addressesOf(endpoints []endpoint, label string) []netip.Addr {
+	ips := make([]netip.Addr, 0, len(endpoints))
+	seen := make(map[netip.Addr]bool, len(endpoints))
+	for _, e := range endpoints {
+		if (label == "" || e.label == label) && !seen[e.ip] {
+			seen[e.ip] = true
+			ips = append(ips, e.ip)
+		}
 	}
 	return ips
 }
@@ -84,6 +120,8 @@ type answer struct {
 	exists  bool
 	records []mdns.RR
 	extra   []mdns.RR
+	// alias is the name that has to be asked for what the question wants; records then lead to it.
+	alias string
 }
 
 // lookUp answers for a name in lower case, if it is the zone's to answer; records carry it as it was asked.
@@ -136,8 +174,8 @@ func addressAnswer(q mdns.Question, exists bool, ip netip.Addr, has bool) answer
 	return a
 }
 
-// answerService answers for what stands before ".svc": nothing, a namespace, a service in it, an endpoint of a headless
-// one, or a port.
+// answerService answers for what stands before ".svc": nothing, a namespace, a service in it, one of its endpoints, or a
+// port.
 func (z *zone) answerService(q mdns.Question, labels []string) answer {
 	n := len(labels)
 	if n == 0 {
@@ -147,31 +185,48 @@ func (z *zone) answerService(q mdns.Question, labels []string) answer {
 		return answer{exists: z.namespaces[labels[0]]}
 	}
 	s := z.services[labels[n-2]+"."+labels[n-1]]
-	if s == nil {
+	if !s.exists() {
 		return answer{}
 	}
 	target := strings.Join(labels[n-2:], ".") + ".svc." + z.domain
 	switch rest := labels[:n-2]; {
+	case len(rest) == 0 && s.alias != "":
+		return aliasAnswer(q, s.alias)
 	case len(rest) == 0:
-		a := answer{exists: true}
-		if q.Qtype == mdns.TypeA {
-			for _, ip := range s.addresses() {
-				a.records = append(a.records, address(q.Name, ip))
-			}
-		}
-		return a
+		return addressesAnswer(q, s.addresses())
 	case len(rest) == 1 && strings.HasPrefix(rest[0], "_"):
 		return answer{exists: s.hasProtocol(rest[0])}
 	case len(rest) == 1:
-		for _, e := range s.endpoints {
-			if e.label == rest[0] {
-				return addressAnswer(q, true, e.ip, true)
-			}
+		if ips := addressesOf(s.endpoints, rest[0]); len(ips) > 0 {
+			return addressesAnswer(q, ips)
 		}
 	case len(rest) == 2:
 		return s.answerPort(q, rest[0], rest[1], target)
 	}
 	return answer{}
+}
+
+// aliasAnswer is that of a name which is another name of something. A number is no name, and leads nowhere.
+func aliasAnswer(q mdns.Question, alias string) answer {
+	a := answer{exists: true}
+	if _, err := netip.ParseAddr(strings.TrimSuffix(alias, ".")); err == nil {
+		return a
+	}
+	a.records = []mdns.RR{&mdns.CNAME{Hdr: header(q.Name, mdns.TypeCNAME), Target: alias}}
+	if q.Qtype != mdns.TypeCNAME {
+		a.alias = alias
+	}
+	return a
+}
+
+func addressesAnswer(q mdns.Question, ips []netip.Addr) answer {
+	a := answer{exists: true}
+	if q.Qtype == mdns.TypeA {
+		for _, ip := range ips {
+			a.records = append(a.records, address(q.Name, ip))
+		}
+	}
+	return a
 }
 
 // hasProtocol reports whether a named port of the service speaks the protocol, such as _tcp.
@@ -207,11 +262,20 @@ func (s *service) answerPort(q mdns.Question, port, protocol, target string) ans
 		}
 		if s.clusterIP.IsValid() {
 			add(target, p.Port, s.clusterIP)
+			return a
 		}
+		type place struct {
+			label string
+			ip    netip.Addr
+			port  int32
+		}
+		seen := make(map[place]bool, len(s.endpoints))
 		for _, e := range s.endpoints {
-			if i < len(e.ports) && e.ports[i] != 0 {
-				add(e.label+"."+target, e.ports[i], e.ip)
+			if i >= len(e.ports) || e.ports[i] == 0 || seen[place{e.label, e.ip, e.ports[i]}] {
+				continue
 			}
+			seen[place{e.label, e.ip, e.ports[i]}] = true
+			add(e.label+"."+target, e.ports[i], e.ip)
 		}
 		return a
 	}
