@@ -163,8 +163,9 @@ func (r *Runtime) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	used := map[string]bool{}
+	used, known := map[string]bool{}, map[string]bool{}
 	for _, record := range records {
+		known[record.ID] = true
 		used[record.SnapshotKey] = true
 		if record.Labels[labelUID] == "" || record.Labels[labelStarted] != "" {
 			continue
@@ -176,6 +177,9 @@ func (r *Runtime) sweep(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("half-made container %s: %w", record.ID, err)
 		}
+	}
+	if err := r.sealed.forgetOthers(known); err != nil {
+		return fmt.Errorf("forget the secrets of containers that are gone: %w", err)
 	}
 	service := r.client.SnapshotService(r.options.Snapshotter)
 	var left []string

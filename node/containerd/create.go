@@ -116,10 +116,15 @@ func (r *Runtime) make(ctx context.Context, id, group string, i *image, config n
 	if err != nil {
 		return err
 	}
+	if config.Confidential {
+		if err := r.sealed.seal(id, spec); err != nil {
+			return err
+		}
+	}
 	if err := r.record(ctx, id, i, spec, labelsFor(config, group)); err != nil {
 		return err
 	}
-	return r.makeTask(ctx, id, config.LogPath, mounts)
+	return r.makeTask(ctx, id, config, mounts)
 }
 
 // prepare makes the snapshot that a container writes to.
@@ -156,15 +161,20 @@ func (r *Runtime) record(ctx context.Context, id string, i *image, spec *specs.S
 // the log.
 //
 // It is not cut off in the middle: containerd would kill what starts the shim, and the shim itself would stay.
-func (r *Runtime) makeTask(ctx context.Context, id, logPath string, mounts []mount.Mount) error {
+func (r *Runtime) makeTask(ctx context.Context, id string, config node.ContainerConfig, mounts []mount.Mount) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	stdout, stderr, err := outputs(logPath)
+	stdout, stderr, err := outputs(config.LogPath)
 	if err != nil {
 		return err
 	}
 	request := &tasks.CreateTaskRequest{ContainerID: id, Stdout: stdout, Stderr: stderr}
+	if config.Confidential {
+		if request.Options, err = r.sealed.runtimeOptions(); err != nil {
+			return err
+		}
+	}
 	for _, m := range mounts {
 		request.Rootfs = append(request.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}

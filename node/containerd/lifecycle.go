@@ -131,6 +131,9 @@ func (r *Runtime) discard(ctx context.Context, id string) error {
 	if err := r.deleteTask(ctx, id); err != nil {
 		return fmt.Errorf("delete its task: %w", err)
 	}
+	if err := r.sealed.forget(id); err != nil {
+		return err
+	}
 	if err := r.client.SnapshotService(r.options.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove its snapshot: %w", err)
 	}

@@ -43,6 +43,9 @@ type Options struct {
 	CgroupRoot  string // control group above all containers, default /headway
 	// SeccompDir holds the profiles that pods name as their localhostProfile; empty is none.
 	SeccompDir string
+	// SealedDir is a directory in memory, of this namespace alone, for what confidential containers keep from the disk.
+	// Without one they are refused.
+	SealedDir string
 	// Dial makes the connections to registries; nil is the system's way.
 	Dial   dialer
 	Logger *slog.Logger // default: none
@@ -83,6 +86,7 @@ type Runtime struct {
 	pods    *keyedSlots // a lock for each pod's shim
 	execs   *keyedSlots // by pod
 	network hostNetwork
+	sealed  sealing
 	// slots bound how many containers are made at once: more only makes each of them wait longer.
 	slots chan struct{}
 	fifos string // directory for those of executed commands
@@ -140,10 +144,13 @@ func (r *Runtime) open(ctx context.Context) error {
 	if err := os.RemoveAll(r.fifos); err != nil {
 		return err
 	}
+	var err error
+	if r.sealed, err = openSealing(r.options.SealedDir); err != nil {
+		return err
+	}
 	if err := r.sweep(ctx); err != nil {
 		return err
 	}
-	var err error
 	r.network, err = openHostNetwork()
 	return err
 }
