@@ -1,9 +1,11 @@
 package dns
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	mdns "github.com/miekg/dns"
 
@@ -20,7 +22,8 @@ type zone struct {
 	revision   uint32
 	services   map[string]*service // by name.namespace
 	namespaces map[string]bool     // those that have services
-	reverse    map[netip.Addr][]string
+	// reverse are the names of addresses, made when the first is asked for: few ever are.
+	reverse func() map[netip.Addr][]string
 }
 
 // A service is a route in the form in which it answers.
@@ -28,7 +31,7 @@ type service struct {
 	clusterIP netip.Addr // zero for a headless service
 	alias     string     // the name that it is another name of, with a dot at its end; empty for most
 	ports     []api.RoutePort
-	endpoints []endpoint
+	endpoints func() []endpoint // made when they are first asked for
 }
 
 type endpoint struct {
@@ -41,34 +44,45 @@ type endpoint struct {
 func newZone(domain string, nameserver netip.Addr, table api.RouteTable) *zone {
 	z := &zone{
 		domain: domain, nameserver: nameserver, revision: uint32(table.Revision),
-		services: make(map[string]*service, len(table.Routes)), namespaces: map[string]bool{}, reverse: map[netip.Addr][]string{},
+		services: make(map[string]*service, len(table.Routes)), namespaces: map[string]bool{},
 	}
-	balanced := map[netip.Addr][]string{} // endpoints of services that have an address
 	for _, route := range table.Routes {
-		name := route.Service.Name + "." + route.Service.Namespace
-		s := &service{ports: route.Ports, endpoints: endpointsOf(route)}
-		z.services[name] = s
+		s := &service{ports: route.Ports, endpoints: sync.OnceValue(func() []endpoint { return endpointsOf(route) })}
+		z.services[route.Service.Name+"."+route.Service.Namespace] = s
 		z.namespaces[route.Service.Namespace] = true
 		if route.ExternalName != "" {
 			s.alias = strings.ToLower(mdns.Fqdn(route.ExternalName))
-			continue
-		}
-		names := z.reverse
-		if ip, err := netip.ParseAddr(route.ClusterIP); err == nil && ip.Is4() {
+		} else if ip, err := netip.ParseAddr(route.ClusterIP); err == nil && ip.Is4() {
 			s.clusterIP = ip
-			z.reverse[ip] = append(z.reverse[ip], name+".svc."+domain)
-			names = balanced
-		}
-		for _, e := range s.endpoints {
-			names[e.ip] = append(names[e.ip], e.label+"."+name+".svc."+domain)
 		}
 	}
-	for ip, names := range balanced {
-		if len(z.reverse[ip]) == 0 { // what a headless service calls a pod goes before
-			z.reverse[ip] = names
-		}
-	}
+	z.reverse = sync.OnceValue(z.namesOfAddresses)
 	return z
+}
+
+// namesOfAddresses are the names of cluster IPs and of endpoints. What a headless service calls a pod goes before what a
+// service with an address does.
+func (z *zone) namesOfAddresses() map[netip.Addr][]string {
+	names, balanced := map[netip.Addr][]string{}, map[netip.Addr][]string{}
+	for _, name := range slices.Sorted(maps.Keys(z.services)) {
+		s := z.services[name]
+		of := names
+		if s.clusterIP.IsValid() {
+			names[s.clusterIP] = append(names[s.clusterIP], name+".svc."+z.domain)
+			of = balanced
+		}
+		for _, e := range s.endpoints() {
+			if full := e.label + "." + name + ".svc." + z.domain; !slices.Contains(of[e.ip], full) {
+				of[e.ip] = append(of[e.ip], full)
+			}
+		}
+	}
+	for ip, called := range balanced {
+		if len(names[ip]) == 0 {
+			names[ip] = called
+		}
+	}
+	return names
 }
 
 func endpointsOf(route api.Route) []endpoint {
@@ -90,7 +104,7 @@ func endpointsOf(route api.Route) []endpoint {
 // exists reports whether the service's name does. A headless service without endpoints is nothing that could be named:
 // CoreDNS says so too, and clients that wait for the first pod rely on it.
 func (s *service) exists() bool {
-	return s != nil && (s.clusterIP.IsValid() || s.alias != "" || len(s.endpoints) > 0)
+	return s != nil && (s.clusterIP.IsValid() || s.alias != "" || len(s.endpoints()) > 0)
 }
 
 // addresses are the A records of the service's own name.
@@ -98,7 +112,7 @@ func (s *service) addresses() []netip.Addr {
 	if s.clusterIP.IsValid() {
 		return []netip.Addr{s.clusterIP}
 	}
-	return addressesOf(s.endpoints, "")
+	return addressesOf(s.endpoints(), "")
 }
 
 // addressesOf are those of the endpoints of a name, or of all, each once: one that was written by hand may be there for
@@ -197,7 +211,7 @@ func (z *zone) answerService(q mdns.Question, labels []string) answer {
 	case len(rest) == 1 && strings.HasPrefix(rest[0], "_"):
 		return answer{exists: s.hasProtocol(rest[0])}
 	case len(rest) == 1:
-		if ips := addressesOf(s.endpoints, rest[0]); len(ips) > 0 {
+		if ips := addressesOf(s.endpoints(), rest[0]); len(ips) > 0 {
 			return addressesAnswer(q, ips)
 		}
 	case len(rest) == 2:
@@ -269,8 +283,8 @@ func (s *service) answerPort(q mdns.Question, port, protocol, target string) ans
 			ip    netip.Addr
 			port  int32
 		}
-		seen := make(map[place]bool, len(s.endpoints))
-		for _, e := range s.endpoints {
+		seen := make(map[place]bool, len(s.endpoints()))
+		for _, e := range s.endpoints() {
 			if i >= len(e.ports) || e.ports[i] == 0 || seen[place{e.label, e.ip, e.ports[i]}] {
 				continue
 			}
@@ -300,8 +314,11 @@ func (z *zone) answerReverse(q mdns.Question, name string) (a answer, known bool
 	parts := strings.Split(labels, ".")
 	slices.Reverse(parts)
 	ip, err := netip.ParseAddr(strings.Join(parts, "."))
-	names := z.reverse[ip]
-	if !isReverse || err != nil || len(names) == 0 {
+	if !isReverse || err != nil {
+		return answer{}, false
+	}
+	names := z.reverse()[ip]
+	if len(names) == 0 {
 		return answer{}, false
 	}
 	a.exists = true
