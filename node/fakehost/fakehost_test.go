@@ -3,11 +3,13 @@ package fakehost_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headway.dev/headway/node"
 	"headway.dev/headway/node/conformance"
 	"headway.dev/headway/node/fakehost"
+	"headway.dev/headway/node/logfile"
 )
 
 func TestRuntime(t *testing.T) {
@@ -26,6 +28,21 @@ func TestRuntime(t *testing.T) {
 			Image: "busybox",
 		}
 	})
+}
+
+// TestPods plays the cases in a time of their own.
+func TestPods(t *testing.T) {
+	for _, c := range conformance.PodCases() {
+		t.Run(c.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := fakehost.New(fakehost.Options{Latency: map[string]time.Duration{"Create": 10 * time.Millisecond}})
+				c.Test(t, conformance.Machine{Image: "busybox", Config: node.Config{
+					Runtime: h.Runtime(), Network: h.Network(), Router: h.Router(), Images: h.Images(),
+					Prober: h.Prober(), Volumes: h.Volumes(), Logs: logfile.New(),
+				}})
+			})
+		})
+	}
 }
 
 func TestString(t *testing.T) {

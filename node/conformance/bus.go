@@ -1,0 +1,107 @@
+package conformance
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	"headway.dev/headway/api"
+)
+
+// A stageBus tells an agent what to run, and hears how that is.
+type stageBus struct {
+	mu         sync.Mutex
+	changed    chan struct{} // closed and replaced with every change
+	assignment api.Assignment
+	blobs      map[api.Digest][]byte
+	status     api.NodeStatus
+}
+
+func newStageBus() *stageBus {
+	return &stageBus{changed: make(chan struct{}), blobs: map[api.Digest][]byte{}, assignment: api.Assignment{Node: nodeName, Term: 1}}
+}
+
+// assign makes the pods all that the node is to run.
+func (b *stageBus) assign(pods []api.Placement) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.assignment.Sequence++
+	b.assignment.Pods = slices.Clone(pods)
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// put stores a template.
+func (b *stageBus) put(t api.PodTemplate) (api.Digest, error) {
+	data, err := json.Marshal(t)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	digest := api.Digest(hex.EncodeToString(sum[:]))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.blobs[digest] = data
+	return digest, nil
+}
+
+// pod is the newest status of a pod.
+func (b *stageBus) pod(uid string) (api.PodStatus, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.status.Pods {
+		if p.Placement.UID == uid {
+			return p, true
+		}
+	}
+	return api.PodStatus{}, false
+}
+
+func (b *stageBus) PutStatus(_ context.Context, status api.NodeStatus) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status = status
+	return nil
+}
+
+func (b *stageBus) Blob(_ context.Context, digest api.Digest) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if data, found := b.blobs[digest]; found {
+		return data, nil
+	}
+	return nil, fmt.Errorf("there is no blob %s", digest.Short())
+}
+
+func (b *stageBus) WatchAssignment(ctx context.Context, _ string, fn func(api.Assignment)) error {
+	for {
+		b.mu.Lock()
+		changed, assignment := b.changed, b.assignment
+		b.mu.Unlock()
+		fn(assignment)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+func (b *stageBus) WatchRoutes(ctx context.Context, _ func(api.RouteTable)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (b *stageBus) WatchNodes(ctx context.Context, _ func([]api.NodeInfo)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (b *stageBus) PutNode(context.Context, api.NodeInfo) error   { return nil }
+func (b *stageBus) Beat(context.Context, api.Heartbeat) error     { return nil }
+func (b *stageBus) PutAck(context.Context, api.Ack) error         { return nil }
+func (b *stageBus) PublishEvent(context.Context, api.Event) error { return nil }
