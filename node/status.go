@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -277,7 +278,8 @@ func (a *Agent) report(ctx context.Context) {
 		case <-a.status:
 		}
 		_ = persist(ctx, busSchedule, a.complain("put status"), func(ctx context.Context) error {
-			return a.config.Bus.PutStatus(ctx, a.nodeStatus())
+			status := a.nodeStatus()
+			return errors.Join(a.openHostPorts(ctx, status), a.config.Bus.PutStatus(ctx, status))
 		})
 	}
 }

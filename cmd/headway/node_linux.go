@@ -233,6 +233,11 @@ func (r routers) Apply(ctx context.Context, table api.RouteTable) error {
 	return nil
 }
 
+// SetHostPorts opens ports of the machine, which have no names.
+func (r routers) SetHostPorts(ctx context.Context, ports []node.HostPort) error {
+	return r.kernel.SetHostPorts(ctx, ports)
+}
+
 // cleanUp removes all that the node made, the network last.
 func (o nodeOptions) cleanUp(ctx context.Context, m *machine, log *slog.Logger) error {
 	agent, err := node.New(node.Config{

@@ -10,6 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"headway.dev/headway/node"
 )
 
 // udpServices are the endpoints of each address and port of UDP.
@@ -21,7 +23,7 @@ type udpServices struct {
 	onNode map[uint16][]netip.AddrPort // by port of the node's addresses
 }
 
-func udpServicesOf(ports []servicePort, hosts []HostPort) *udpServices {
+func udpServicesOf(ports []servicePort, hosts []node.HostPort) *udpServices {
 	u := &udpServices{at: map[netip.AddrPort][]netip.AddrPort{}, onNode: map[uint16][]netip.AddrPort{}}
 	for _, p := range ports {
 		if p.protocol != "udp" {

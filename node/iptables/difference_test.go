@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 )
 
 // A fakeKernel holds rules as iptables does, and refuses what that refuses.
@@ -153,10 +154,10 @@ func drawTable(t *rapid.T) api.RouteTable {
 	return table
 }
 
-func drawHostPorts(t *rapid.T) []HostPort {
-	var hosts []HostPort
+func drawHostPorts(t *rapid.T) []node.HostPort {
+	var hosts []node.HostPort
 	for i := range rapid.IntRange(0, 3).Draw(t, "host ports") {
-		hosts = append(hosts, HostPort{Pod: api.PodRef("n", "p"), Port: uint16(8000 + i), To: netip.AddrPortFrom(netip.MustParseAddr("10.244.1.9"), 80)})
+		hosts = append(hosts, node.HostPort{Pod: api.PodRef("n", "p"), Port: uint16(8000 + i), To: netip.AddrPortFrom(netip.MustParseAddr("10.244.1.9"), 80)})
 	}
 	return hosts
 }

@@ -7,22 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-
-	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 )
 
-// A HostPort is a port of the node's addresses that leads to one of its pods.
-type HostPort struct {
-	Pod      api.Ref
-	Protocol corev1.Protocol // empty is TCP
-	HostIP   netip.Addr      // the node's address that has it; zero or unspecified is every one
-	Port     uint16
-	To       netip.AddrPort // the pod
-}
-
-// rule gives the rule that leads to the pod, if there can be one.
-func (h HostPort) rule(c Config) (string, bool) {
+// hostPortRule gives the rule that leads to the pod, if there can be one.
+func hostPortRule(c Config, h node.HostPort) (string, bool) {
 	protocol, ok := protocols[h.Protocol]
 	if !ok || h.Port == 0 || h.To.Port() == 0 || !c.PodCIDR.Contains(h.To.Addr()) {
 		return "", false // a pod on the machine's own network holds its port itself
@@ -117,7 +106,7 @@ func (e *entrances) any() bool {
 }
 
 // newEntrances gathers the ways from outside, and says which it left out because others have them.
-func newEntrances(c Config, ports []servicePort, hosts []HostPort) (e entrances, left []string) {
+func newEntrances(c Config, ports []servicePort, hosts []node.HostPort) (e entrances, left []string) {
 	type key struct {
 		ip       netip.Addr
 		protocol string
@@ -158,7 +147,7 @@ func newEntrances(c Config, ports []servicePort, hosts []HostPort) (e entrances,
 		}
 	}
 	for _, h := range hosts {
-		if rule, ok := h.rule(c); ok {
+		if rule, ok := hostPortRule(c, h); ok {
 			e.hostPorts, e.toHost = append(e.hostPorts, rule), append(e.toHost, h.To.Addr())
 		}
 	}

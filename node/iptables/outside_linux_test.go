@@ -15,7 +15,7 @@ import (
 
 	"headway.dev/headway/api"
 	"headway.dev/headway/internal/testnet"
-	"headway.dev/headway/node/iptables"
+	"headway.dev/headway/node"
 )
 
 const (
@@ -262,12 +262,12 @@ func TestPortsOfPods(t *testing.T) {
 		m := newMachines(t, backend, 1)[0]
 		client := newClient(t, []*machine{m})
 		a, b := m.newPod(t, "a"), m.newPod(t, "b")
-		set := func(ports ...iptables.HostPort) {
+		set := func(ports ...node.HostPort) {
 			t.Helper()
 			m.Must(t, func() error { return m.router.SetHostPorts(context.Background(), ports) })
 		}
-		held := func(p *pod, protocol corev1.Protocol, port uint16, on string) iptables.HostPort {
-			h := iptables.HostPort{Pod: api.PodRef("shop", p.name), Protocol: protocol, Port: port, To: netip.AddrPortFrom(p.ip, webPort)}
+		held := func(p *pod, protocol corev1.Protocol, port uint16, on string) node.HostPort {
+			h := node.HostPort{Pod: api.PodRef("shop", p.name), Protocol: protocol, Port: port, To: netip.AddrPortFrom(p.ip, webPort)}
 			if on != "" {
 				h.HostIP = netip.MustParseAddr(on)
 			}
@@ -372,12 +372,12 @@ func TestNothingIsLeftToDo(t *testing.T) {
 			r.Ports[0].NodePort, r.Ports[1].NodePort = int32(31000+i), int32(31000+i)
 			routes = append(routes, r)
 		}
-		host := iptables.HostPort{Pod: api.PodRef("shop", "a"), Port: 8080, HostIP: netip.MustParseAddr("172.29.0.101"), To: netip.AddrPortFrom(a.ip, 80)}
-		m.Must(t, func() error { return m.router.SetHostPorts(context.Background(), []iptables.HostPort{host}) })
+		host := node.HostPort{Pod: api.PodRef("shop", "a"), Port: 8080, HostIP: netip.MustParseAddr("172.29.0.101"), To: netip.AddrPortFrom(a.ip, 80)}
+		m.Must(t, func() error { return m.router.SetHostPorts(context.Background(), []node.HostPort{host}) })
 		m.apply(t, routes...)
 		restores := m.countRestores(t, backend)
 		m.router = openRouter(t, "node1", pods, backend)
-		m.Must(t, func() error { return m.router.SetHostPorts(context.Background(), []iptables.HostPort{host}) })
+		m.Must(t, func() error { return m.router.SetHostPorts(context.Background(), []node.HostPort{host}) })
 		m.apply(t, routes...)
 		if got := restores(); got != "" {
 			t.Errorf("the second time it loads\n%s", got)

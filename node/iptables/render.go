@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 )
 
 // The chains that are always there. The tree of prefixes begins at servicesChain.
@@ -39,13 +40,13 @@ const (
 // Render gives all rules of a node, as iptables-restore reads them and as iptables-save would print them. Equal input
 // gives equal output. What cannot be written as a rule (a cluster IP outside of the service range, an endpoint without
 // an IPv4 address) is left out, so that it harms no other service; connections to it are refused.
-func Render(c Config, routes api.RouteTable, hosts []HostPort) []byte {
+func Render(c Config, routes api.RouteTable, hosts []node.HostPort) []byte {
 	r, _ := rulesFor(c, routes, hosts)
 	return r.bytes()
 }
 
 // rulesFor gives all rules, and says what is left out.
-func rulesFor(c Config, routes api.RouteTable, hosts []HostPort) (r ruleset, left []string) {
+func rulesFor(c Config, routes api.RouteTable, hosts []node.HostPort) (r ruleset, left []string) {
 	ports, left := servicePorts(c, routes)
 	in, taken := newEntrances(c, ports, hosts)
 	return build(c, ports, in), append(left, taken...)

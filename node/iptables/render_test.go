@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 )
 
 // TestRules shows the rules of tables of routes, and what is loaded to go from one to the next.
@@ -41,21 +42,21 @@ func runRules(t *testing.T, d *datadriven.TestData) string {
 	return ""
 }
 
-func rules(table api.RouteTable, hosts ...HostPort) ruleset {
+func rules(table api.RouteTable, hosts ...node.HostPort) ruleset {
 	r, _ := rulesFor(config(), table, hosts)
 	return r
 }
 
 // hostPorts reads the argument hosts=([IP:]port[/protocol]@pod:port, …).
-func hostPorts(d *datadriven.TestData) []HostPort {
-	var hosts []HostPort
+func hostPorts(d *datadriven.TestData) []node.HostPort {
+	var hosts []node.HostPort
 	for _, arg := range d.CmdArgs {
 		for _, value := range arg.Vals {
 			if arg.Key != "hosts" {
 				continue
 			}
 			at, to, _ := strings.Cut(value, "@")
-			h := HostPort{Pod: api.PodRef("shop", "pod"), To: netip.MustParseAddrPort(to)}
+			h := node.HostPort{Pod: api.PodRef("shop", "pod"), To: netip.MustParseAddrPort(to)}
 			if ip, port, ok := strings.Cut(at, ":"); ok {
 				h.HostIP, at = netip.MustParseAddr(ip), port
 			}

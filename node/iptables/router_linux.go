@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 )
 
 // Options say how a node programs its services.
@@ -39,7 +40,7 @@ type Router struct {
 	udp     *udpServices // of the last table applied; nil before the first
 	left    []string     // of the last table applied: what could not be written
 	applied *api.RouteTable
-	hosts   []HostPort
+	hosts   []node.HostPort
 	// hostsKnown is false until the ports of pods have been told: those that the kernel has stay.
 	hostsKnown bool
 }
@@ -73,7 +74,7 @@ func (r *Router) Apply(ctx context.Context, table api.RouteTable) error {
 
 // SetHostPorts makes the ports of the node lead to its pods: these, and no others. Before the first table is applied they
 // are only noted.
-func (r *Router) SetHostPorts(ctx context.Context, ports []HostPort) error {
+func (r *Router) SetHostPorts(ctx context.Context, ports []node.HostPort) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.hostsKnown && slices.Equal(ports, r.hosts) {

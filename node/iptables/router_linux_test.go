@@ -14,7 +14,10 @@ import (
 	"headway.dev/headway/node"
 )
 
-var _ node.Router = (*Router)(nil)
+var (
+	_ node.Router     = (*Router)(nil)
+	_ node.HostPorter = (*Router)(nil)
+)
 
 func config() Config {
 	return Config{
