@@ -14,13 +14,16 @@ type NodeInfo struct {
 	PodCIDR     string            `json:"podCIDR"`
 	Capacity    Resources         `json:"capacity"`
 	Allocatable Resources         `json:"allocatable"` // capacity less what the system keeps
-	MaxPods     int               `json:"maxPods"`
-	OS          string            `json:"os"`
-	Arch        string            `json:"arch"`
-	Kernel      string            `json:"kernel,omitempty"`
-	Runtime     string            `json:"runtime,omitempty"` // such as containerd://1.6.20
-	Version     string            `json:"version,omitempty"` // of headway
-	SealKey     string            `json:"sealKey,omitempty"` // the public key that secrets for its pods are sealed to (age)
+	// Extended is what pods can have of other resources, by name: devices such as nvidia.com/gpu by number, ephemeral-storage
+	// and pages such as hugepages-2Mi in bytes.
+	Extended map[string]int64 `json:"extended,omitempty"`
+	MaxPods  int              `json:"maxPods"`
+	OS       string           `json:"os"`
+	Arch     string           `json:"arch"`
+	Kernel   string           `json:"kernel,omitempty"`
+	Runtime  string           `json:"runtime,omitempty"` // such as containerd://1.6.20
+	Version  string           `json:"version,omitempty"` // of headway
+	SealKey  string           `json:"sealKey,omitempty"` // the public key that secrets for its pods are sealed to (age)
 }
 
 // A Heartbeat renews a node's lease.

@@ -82,6 +82,8 @@ type Placement struct {
 	Node     string            `json:"node"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Requests Resources         `json:"requests"`
+	// Extended is what the pod asks of other resources, as PodExtended reckons it.
+	Extended map[string]int64 `json:"extended,omitempty"`
 	// Ports are the container ports by name, for services that name their target.
 	Ports []ContainerPort `json:"ports,omitempty"`
 	// HostPorts are the ports that the pod holds on its node.
@@ -99,6 +101,8 @@ type Placement struct {
 	// Protected repeats the owner's annotation headway.dev/protect, for when the owner is gone from Git and nothing
 	// but the pod is left to tell.
 	Protected bool `json:"protected,omitempty"`
+	// DependsOn repeats the owner's annotation headway.dev/depends-on, for the same: what is deleted together goes in order.
+	DependsOn []Ref `json:"dependsOn,omitempty"`
 }
 
 // A ContainerPort is a named port of a pod.

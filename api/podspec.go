@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -34,6 +36,63 @@ func PodRequests(spec *corev1.PodSpec) Resources {
 		}
 	}
 	return sum.Add(requests(spec.Overhead, nil))
+}
+
+// PodExtended is what a pod of the spec asks of its node beside CPU and memory, by name, reckoned as PodRequests does: devices
+// such as nvidia.com/gpu by number, ephemeral-storage and pages such as hugepages-2Mi in bytes. Nil is nothing.
+func PodExtended(spec *corev1.PodSpec) map[string]int64 {
+	var asked map[string]int64
+	note := func(list corev1.ResourceList) {
+		for name := range list {
+			if name == corev1.ResourceCPU || name == corev1.ResourceMemory || asked[string(name)] > 0 {
+				continue
+			}
+			if amount := extended(spec, name); amount > 0 {
+				if asked == nil {
+					asked = map[string]int64{}
+				}
+				asked[string(name)] = amount
+			}
+		}
+	}
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			note(containers[i].Resources.Requests)
+			note(containers[i].Resources.Limits)
+		}
+	}
+	if spec.Resources != nil {
+		note(spec.Resources.Requests)
+		note(spec.Resources.Limits)
+	}
+	note(spec.Overhead)
+	return asked
+}
+
+// extended is how much of one resource a pod of the spec asks for.
+func extended(spec *corev1.PodSpec, name corev1.ResourceName) int64 {
+	of := func(asked, limits corev1.ResourceList) int64 {
+		q, _ := either(asked, limits, name)
+		return q.Value()
+	}
+	var sidecars, init int64
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
+		amount := sidecars + of(c.Resources.Requests, c.Resources.Limits)
+		init = max(init, amount)
+		if isSidecar(c) {
+			sidecars = amount
+		}
+	}
+	sum := sidecars
+	for i := range spec.Containers {
+		sum += of(spec.Containers[i].Resources.Requests, spec.Containers[i].Resources.Limits)
+	}
+	sum = max(sum, init)
+	if spec.Resources != nil {
+		sum = cmp.Or(of(spec.Resources.Requests, spec.Resources.Limits), sum)
+	}
+	return sum + of(spec.Overhead, nil)
 }
 
 // HostPorts are the ports that a pod of the spec holds on its node; each has HostPort and Protocol set. On the node's own

@@ -12,6 +12,7 @@ func TestPodSpec(t *testing.T) {
 	for _, test := range []struct {
 		name, spec string
 		requests   Resources
+		extended   map[string]int64
 		hostPorts  []int32
 		named      []ContainerPort
 	}{
@@ -46,6 +47,23 @@ containers: [{name: a, resources: {requests: {cpu: 200m}}}]`,
 			requests: Resources{MilliCPU: 2000, Memory: 2048},
 		},
 		{
+			name: "devices and other resources, with a limit standing in for a request",
+			spec: `
+initContainers:
+- {name: s, restartPolicy: Always, resources: {limits: {nvidia.com/gpu: 1}}}
+- {name: i, resources: {limits: {nvidia.com/gpu: 4, ephemeral-storage: 1Ki}}}
+containers:
+- {name: a, resources: {limits: {nvidia.com/gpu: 1, hugepages-2Mi: 4Mi}, requests: {ephemeral-storage: 2Ki}}}
+- {name: b, resources: {limits: {nvidia.com/gpu: 1, example.com/none: 0}}}
+overhead: {ephemeral-storage: 1}`,
+			extended: map[string]int64{"nvidia.com/gpu": 5, "ephemeral-storage": 2049, "hugepages-2Mi": 4 << 20},
+		},
+		{
+			name:     "resources of the pod as a whole",
+			spec:     "{resources: {limits: {hugepages-2Mi: 8Mi}}, containers: [{name: a, resources: {limits: {hugepages-2Mi: 4Mi}}}]}",
+			extended: map[string]int64{"hugepages-2Mi": 8 << 20},
+		},
+		{
 			name:      "ports",
 			spec:      "containers: [{name: a, ports: [{name: http, containerPort: 80, hostPort: 8080}, {containerPort: 81}, {name: dns, containerPort: 53, protocol: UDP}]}]",
 			hostPorts: []int32{8080},
@@ -64,6 +82,9 @@ containers: [{name: a, resources: {requests: {cpu: 200m}}}]`,
 			}
 			if got := PodRequests(&spec); got != test.requests {
 				t.Errorf("requests %+v, want %+v", got, test.requests)
+			}
+			if got := PodExtended(&spec); !reflect.DeepEqual(got, test.extended) {
+				t.Errorf("extended resources %+v, want %+v", got, test.extended)
 			}
 			if got := NamedPorts(&spec); !reflect.DeepEqual(got, test.named) {
 				t.Errorf("named ports %+v, want %+v", got, test.named)
