@@ -1,5 +1,5 @@
-// Package revert takes a branch back to the state of an earlier commit by making a new one, as git revert does for a
-// single commit: history is never rewritten, and the rollback can itself be rolled back.
+// Package revert takes a branch back to the state of an earlier commit, or takes back what one commit did, by making a new
+// commit: history is never rewritten, and the rollback can itself be rolled back.
 package revert
 
 import (
@@ -41,6 +41,8 @@ type Options struct {
 	Time time.Time
 	// Message is added to the commit's message. Trailers at its end join the trailers of the rollback.
 	Message string
+	// Proposal is the branch on which the commit is put where the server refuses to move Ref; empty is none. Only Undo uses it.
+	Proposal string
 }
 
 // Errors by what the caller does next.
@@ -84,9 +86,20 @@ func (o *Options) validate() (remote.URL, error) {
 //
 // The target is a revision: a hash or the beginning of one, a tag, HEAD~2.
 func To(ctx context.Context, o Options, target string) (api.Revision, error) {
+	return addCommit(ctx, o, "rollback to "+target, func(in repository, o Options, head objects.Hash) (*object.Commit, error) {
+		wanted, err := in.resolve(ctx, target)
+		if err != nil {
+			return nil, err
+		}
+		return commit(in.objects(), o, head, wanted)
+	})
+}
+
+// addCommit makes a commit for the head of the branch and moves the branch to it, and begins anew where that moves meanwhile.
+func addCommit(ctx context.Context, o Options, what string, produce producer) (api.Revision, error) {
 	url, err := o.validate()
 	if err != nil {
-		return api.Revision{}, fmt.Errorf("rollback: %w", err)
+		return api.Revision{}, fmt.Errorf("%s: %w", what, err)
 	}
 	var in repository
 	if path, ok := url.Local(); ok {
@@ -95,19 +108,19 @@ func To(ctx context.Context, o Options, target string) (api.Revision, error) {
 		in, err = openServer(ctx, url, o)
 	}
 	if err != nil {
-		return api.Revision{}, fmt.Errorf("rollback of %s: %w", url, err)
+		return api.Revision{}, fmt.Errorf("%s in %s: %w", what, url, err)
 	}
 	defer in.close()
 	for range attempts {
 		var made api.Revision
-		if made, err = attempt(ctx, in, o, target); !errors.Is(err, ErrMoved) {
+		if made, err = attempt(ctx, in, o, produce); !errors.Is(err, ErrMoved) {
 			if err != nil {
-				err = fmt.Errorf("rollback of %s to %s: %w", url, target, err)
+				err = fmt.Errorf("%s in %s: %w", what, url, err)
 			}
 			return made, err
 		}
 	}
-	return api.Revision{}, fmt.Errorf("rollback of %s to %s: given up after %d attempts: %w", url, target, attempts, err)
+	return api.Revision{}, fmt.Errorf("%s in %s: given up after %d attempts: %w", what, url, attempts, err)
 }
 
 // A repository is where the commit is made.
@@ -122,21 +135,22 @@ type repository interface {
 	close()
 }
 
-func attempt(ctx context.Context, in repository, o Options, rev string) (api.Revision, error) {
+// A producer makes the commit that is to follow a head. Nothing points to it yet.
+type producer func(in repository, o Options, head objects.Hash) (*object.Commit, error)
+
+func attempt(ctx context.Context, in repository, o Options, produce producer) (api.Revision, error) {
 	branch, head, err := in.head(ctx)
 	if err != nil {
 		return api.Revision{}, err
 	}
-	target, err := in.resolve(ctx, rev)
-	if err != nil {
-		return api.Revision{}, err
-	}
-	made, err := commit(in.objects(), o, head, target)
+	made, err := produce(in, o, head)
 	if err != nil {
 		return api.Revision{}, err
 	}
 	if err := in.publish(ctx, branch, head, made.Hash); err != nil {
-		return api.Revision{}, err
+		if branch, err = propose(ctx, in, o, head, made.Hash, err); err != nil {
+			return api.Revision{}, err
+		}
 	}
 	revision := objects.Describe(made)
 	revision.Branch = branch.Short()
