@@ -65,25 +65,6 @@ func (b *blobs) configs(ctx context.Context, t *api.PodTemplate) (map[string]api
 	return all, nil
 }
 
-// secrets opens the secrets of a template, by name. What is kept on disk is sealed; what this gives is kept nowhere.
-func (b *blobs) secrets(ctx context.Context, namespace string, t *api.PodTemplate, opener Secrets) (map[string]api.SecretData, error) {
-	all := map[string]api.SecretData{}
-	for name, digest := range t.Secrets {
-		if opener == nil {
-			return nil, fmt.Errorf("secret %s: this node has no key to open secrets with", name)
-		}
-		sealed, err := b.get(ctx, digest)
-		if err != nil {
-			return nil, fmt.Errorf("secret %s (%s): %w", name, digest.Short(), err)
-		}
-		all[name], err = opener.Open(ctx, api.Ref{Kind: "Secret", Namespace: namespace, Name: name}, sealed)
-		if err != nil {
-			return nil, fmt.Errorf("secret %s (%s): %w", name, digest.Short(), err)
-		}
-	}
-	return all, nil
-}
-
 // get gives the content of a blob and keeps it on disk. Of several that ask at once, one fetches.
 func (b *blobs) get(ctx context.Context, digest api.Digest) ([]byte, error) {
 	if !validName(string(digest)) {

@@ -3,10 +3,8 @@ package node
 import (
 	"context"
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,15 +17,15 @@ func (p *pod) dueFetch(time.Time) []target { return itself(p.template == nil) }
 func (p *pod) fetch(ctx context.Context, _ target) error {
 	ctx, cancel := p.untilHalt(ctx)
 	defer cancel()
-	digest := p.record.Placement.Template
-	t, err := p.host.blobs.template(ctx, digest)
+	t, err := p.host.blobs.template(ctx, p.record.Placement.Template)
 	if err != nil {
 		return err
 	}
-	used := []api.Digest{digest}
-	used = slices.AppendSeq(slices.AppendSeq(used, maps.Values(t.ConfigMaps)), maps.Values(t.Secrets))
-	p.uses(used)
+	p.uses(p.content(t))
 	if p.configs, err = p.host.blobs.configs(ctx, t); err != nil {
+		return err
+	}
+	if err := p.fetchSealed(ctx, t); err != nil {
 		return err
 	}
 	p.setTemplate(t)

@@ -19,6 +19,7 @@ func testSurroundings() surroundings {
 		configs: map[string]api.ConfigData{
 			"settings": {Data: map[string]string{"colour": "red", "log.level": "debug", "a=b": "never"}},
 		},
+		secrets:  map[string]api.SecretData{"login": api.NewSecretData(map[string][]byte{"user": []byte("ann"), "password": []byte("swordfish")})},
 		hostname: "web-1", node: "n1", hostIP: "192.0.2.1", podIP: netip.MustParseAddr("10.244.0.2"),
 	}
 }
@@ -45,6 +46,8 @@ func TestEnv(t *testing.T) {
 			{Name: "NODE", ValueFrom: field("spec.nodeName")},
 			{Name: "IP", ValueFrom: field("status.podIP")},
 			{Name: "HOST_IP", ValueFrom: field("status.hostIP")},
+			{Name: "IPS", ValueFrom: field("status.podIPs")},
+			{Name: "ACCOUNT", ValueFrom: field("spec.serviceAccountName")},
 			{Name: "APP", ValueFrom: field("metadata.labels['app.kubernetes.io/name']")},
 			{Name: "TEAM", ValueFrom: field("metadata.annotations['team']")},
 			{Name: "NO_LABEL", ValueFrom: field("metadata.labels['none']")},
@@ -70,6 +73,8 @@ UID=u1
 NODE=n1
 IP=10.244.0.2
 HOST_IP=192.0.2.1
+IPS=10.244.0.2
+ACCOUNT=default
 APP=shop
 TEAM=till
 NO_LABEL=
@@ -85,6 +90,81 @@ ESCAPED=$(NAME) costs $5 $`
 	}
 	if env.expandAll(nil) != nil {
 		t.Error("a command that is not given became an empty one, which would hide the image's")
+	}
+}
+
+func secretKey(name, key string, optional bool) *corev1.EnvVarSource {
+	ref := corev1.LocalObjectReference{Name: name}
+	return &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref, Key: key, Optional: &optional}}
+}
+
+func TestEnvOfSecrets(t *testing.T) {
+	ref := corev1.LocalObjectReference{Name: "login"}
+	for want, c := range map[string]*corev1.Container{
+		"HOSTNAME=web-1 PASSWORD=swordfish URL=db://swordfish@db": {Env: []corev1.EnvVar{
+			{Name: "PASSWORD", ValueFrom: secretKey("login", "password", false)}, {Name: "URL", Value: "db://$(PASSWORD)@db"},
+		}},
+		"HOSTNAME=web-1 DB_password=swordfish DB_user=ann": {EnvFrom: []corev1.EnvFromSource{
+			{Prefix: "DB_", SecretRef: &corev1.SecretEnvSource{LocalObjectReference: ref}},
+			{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "none"}, Optional: new(true)}},
+		}},
+	} {
+		env, err := testSurroundings().env(c)
+		if err != nil || strings.Join(env.list(), " ") != want || !env.confidential {
+			t.Errorf("got %q, %v; want %q", env.list(), err, want)
+		}
+	}
+	env, err := testSurroundings().env(&corev1.Container{Env: []corev1.EnvVar{{Name: "X", ValueFrom: secretKey("login", "none", true)}}})
+	if err != nil || env.confidential || len(env.list()) != 1 {
+		t.Errorf("of a key that is not there and may be: %q, %v", env.list(), err)
+	}
+}
+
+func TestEnvSkips(t *testing.T) {
+	env, err := testSurroundings().env(&corev1.Container{EnvFrom: []corev1.EnvFromSource{
+		{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}},
+	}})
+	if err != nil || len(env.skipped) != 1 || env.skipped[0] != "keys a=b of config map settings: no variable can have such a name" {
+		t.Errorf("%q, %v", env.skipped, err)
+	}
+	for name, want := range map[string]bool{"A": true, "a.b-c": true, "1 2": true, "": false, "a=b": false, "a\nb": false, "é": false} {
+		if got := isVariableName(name); got != want {
+			t.Errorf("%q can be a variable: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestServiceLinks(t *testing.T) {
+	s := testSurroundings()
+	s.routes = api.RouteTable{Routes: []api.Route{
+		{Service: api.Ref{Kind: "Service", Namespace: "other", Name: "far"}, ClusterIP: "10.96.0.9", Ports: []api.RoutePort{{Protocol: "TCP", Port: 80}}},
+		{Service: api.Ref{Kind: "Service", Namespace: "shop", Name: "headless"}, Ports: []api.RoutePort{{Protocol: "TCP", Port: 80}}},
+		{Service: api.Ref{Kind: "Service", Namespace: "shop", Name: "my-db"}, ClusterIP: "10.96.0.1", Ports: []api.RoutePort{
+			{Name: "sql-main", Protocol: "TCP", Port: 5432}, {Protocol: "UDP", Port: 53},
+		}},
+	}}
+	c := &corev1.Container{Env: []corev1.EnvVar{{Name: "URL", Value: "$(MY_DB_PORT)/x"}, {Name: "MY_DB_SERVICE_PORT", Value: "mine"}}}
+	const want = `HOSTNAME=web-1
+URL=tcp://10.96.0.1:5432/x
+MY_DB_SERVICE_PORT=mine
+MY_DB_SERVICE_HOST=10.96.0.1
+MY_DB_SERVICE_PORT_SQL_MAIN=5432
+MY_DB_PORT=tcp://10.96.0.1:5432
+MY_DB_PORT_5432_TCP=tcp://10.96.0.1:5432
+MY_DB_PORT_5432_TCP_PROTO=tcp
+MY_DB_PORT_5432_TCP_PORT=5432
+MY_DB_PORT_5432_TCP_ADDR=10.96.0.1
+MY_DB_PORT_53_UDP=udp://10.96.0.1:53
+MY_DB_PORT_53_UDP_PROTO=udp
+MY_DB_PORT_53_UDP_PORT=53
+MY_DB_PORT_53_UDP_ADDR=10.96.0.1`
+	env, err := s.env(c)
+	if got := strings.Join(env.list(), "\n"); err != nil || got != want {
+		t.Errorf("got, with error %v:\n%s\nwant:\n%s", err, got, want)
+	}
+	s.template.Spec.EnableServiceLinks = new(false)
+	if env, err = s.env(c); err != nil || strings.Contains(strings.Join(env.list(), " "), "SERVICE_HOST") || env.values["URL"] != "$(MY_DB_PORT)/x" {
+		t.Errorf("without links: %q, %v", env.list(), err)
 	}
 }
 

@@ -219,7 +219,7 @@ func (p *pod) absorb(now time.Time) {
 	p.inbox = inbox{stop: in.stop, commit: in.commit, shutdown: in.shutdown}
 	p.mu.Unlock()
 	if in.placement != nil {
-		p.record.Placement, p.commit, p.dirty = *in.placement, in.placement.Commit, true
+		p.takePlacement(*in.placement)
 	}
 	if f := p.failures[failing{step: stepFetch}]; f != nil && in.again {
 		f.until = time.Time{}

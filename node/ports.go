@@ -210,11 +210,11 @@ type VolumeMeter interface {
 	VolumeUsage(ctx context.Context, uid string) (map[string]int64, error)
 }
 
-// Secrets opens what is sealed for this machine.
+// Secrets opens what is sealed to this node.
 type Secrets interface {
-	// Open gives the content of a secret, whose sealed form came over the bus. The agent asks each time it makes a
-	// volume or a container, and keeps nothing.
-	Open(ctx context.Context, secret api.Ref, sealed []byte) (api.SecretData, error)
+	// Open gives the plain content of what was sealed to the node's key (api.NodeInfo.SealKey). The agent asks each time it
+	// makes a volume or a container, and keeps nothing.
+	Open(sealed []byte) (plain []byte, err error)
 }
 
 // Logs reads and bounds the files that containers' output is appended to.

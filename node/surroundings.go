@@ -28,7 +28,7 @@ type surroundings struct {
 
 // surroundings gathers what is known of the pod. The secrets are opened for this once.
 func (p *pod) surroundings(ctx context.Context) (surroundings, error) {
-	secrets, err := p.host.blobs.secrets(ctx, p.record.Placement.Pod.Namespace, p.template, p.host.config.Secrets)
+	secrets, err := p.openSecrets(ctx)
 	if err != nil {
 		return surroundings{}, err
 	}

@@ -1,0 +1,74 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"headway.dev/headway/api"
+)
+
+// content is what the pod is made from: its template, and what that needs.
+func (p *pod) content(t *api.PodTemplate) []api.Digest {
+	all := slices.AppendSeq([]api.Digest{p.record.Placement.Template}, maps.Values(t.ConfigMaps))
+	if sealed := p.record.Placement.Sealed; sealed != "" {
+		all = append(all, sealed)
+	}
+	return all
+}
+
+// fetchSealed has the pod's secrets on disk, sealed as they are, so that it can start again without the bus.
+func (p *pod) fetchSealed(ctx context.Context, t *api.PodTemplate) error {
+	switch sealed := p.record.Placement.Sealed; {
+	case len(t.Secrets) == 0:
+		return nil
+	case sealed == "":
+		return errors.New("the pod uses secrets, and the controller has sealed none for it")
+	default:
+		if _, err := p.host.blobs.get(ctx, sealed); err != nil {
+			return fmt.Errorf("secrets (%s): %w", sealed.Short(), err)
+		}
+		return nil
+	}
+}
+
+// openSecrets opens the pod's secrets, by name. What it gives is kept nowhere: it is asked each time that a volume or a
+// container is made.
+func (p *pod) openSecrets(ctx context.Context) (map[string]api.SecretData, error) {
+	if len(p.template.Secrets) == 0 {
+		return nil, nil
+	}
+	opener, digest := p.host.config.Secrets, p.record.Placement.Sealed
+	if opener == nil {
+		return nil, errors.New("the pod uses secrets, and this node has no key to open them with")
+	}
+	sealed, err := p.host.blobs.get(ctx, digest)
+	if err != nil {
+		return nil, fmt.Errorf("secrets (%s): %w", digest.Short(), err)
+	}
+	plain, err := opener.Open(sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open secrets (%s): %w", digest.Short(), err)
+	}
+	var contents api.SecretContents
+	if json.Unmarshal(plain, &contents) != nil { // whose error could show some of it
+		return nil, fmt.Errorf("open secrets (%s): they are not in a form that this version knows", digest.Short())
+	}
+	all := make(map[string]api.SecretData, len(contents))
+	for name, data := range contents {
+		all[name] = api.NewSecretData(data)
+	}
+	return all, nil
+}
+
+// takePlacement takes up a newer placement. What a pod's secrets hold never changes, but a new controller seals it anew: what is
+// on disk already will do.
+func (p *pod) takePlacement(next api.Placement) {
+	if last := p.record.Placement; p.template != nil && last.Sealed != "" && last.Template == next.Template {
+		next.Sealed = last.Sealed
+	}
+	p.record.Placement, p.commit, p.dirty = next, next.Commit, true
+}
