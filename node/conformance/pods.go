@@ -35,7 +35,7 @@ func PodCases() []PodCase {
 		{"Container Runtime should report OOMKilled", oomKilled},
 		{"Container Restart Rules should restart a container by its own rules", restartRules},
 		{"Pods should be terminated past their activeDeadlineSeconds", activeDeadline},
-		{"Restart should not run again what has ended, nor repeat hooks that are done", adoption},
+		{"Restart should neither run again what has ended nor repeat hooks that are done", adoption},
 		{"GracefulNodeShutdown should gracefully shutdown pods by priority", gracefulShutdown},
 	} {
 		cases = append(cases, PodCase{Name: c.name, Test: func(t testing.TB, m Machine) { c.test(newStage(t, m)) }})

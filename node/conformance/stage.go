@@ -92,7 +92,7 @@ func (s *stage) run(name, spec string) string {
 		s.Fatal(err)
 	}
 	if t.Spec.TerminationGracePeriodSeconds == nil {
-		t.Spec.TerminationGracePeriodSeconds = new(int64(5))
+		t.Spec.TerminationGracePeriodSeconds = new(int64(2))
 	}
 	for _, all := range [][]corev1.Container{t.Spec.InitContainers, t.Spec.Containers} {
 		for i := range all {
