@@ -27,7 +27,7 @@ var effects = []string{"context", "os", "net", "net/http", "log", "log/slog", "m
 var rules = []rule{
 	{path: "api", never: []string{"cuelang.org/", "github.com/nats-io/"}},
 	{path: "sync", headway: []string{"api", "sync"}, never: []string{"cuelang.org/", "github.com/nats-io/"}},
-	{path: "schema", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/http", "os/exec", "github.com/go-git/"}},
+	{path: "schema", headway: []string{"api", "schema", "seal"}, never: []string{"github.com/nats-io/", "net/http", "os/exec", "github.com/go-git/"}},
 	{path: "rewrite", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/http", "os/exec", "github.com/go-git/"}},
 	{path: "evaluator", headway: []string{"api", "schema"}, never: []string{"github.com/nats-io/", "net/", "net/http", "github.com/go-git/"}},
 	{path: "planner", headway: []string{"api"}, never: effects},

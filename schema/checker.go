@@ -149,7 +149,7 @@ func (c *checker) structValue(rule *structRule, v *value) {
 	present := make(map[string]*value, len(v.fields))
 	for i := range v.fields {
 		m := &v.fields[i]
-		c.in(m.name, func() {
+		c.in(rule.step(m.name), func() {
 			if first, ok := present[m.name]; ok {
 				c.problem(m.pos, "the key is doubled, first at %s: remove one of them", first.pos)
 				return
@@ -189,6 +189,8 @@ func (c *checker) rule(rule *structRule, m *field) (f *fieldRule, meant string) 
 		}
 	}
 	switch {
+	case rule.holdsSecrets():
+		c.problem(m.pos, "the key (not shown) is not %s: write each key, ':', a space, and its value", rule.keys[0].key.expectation())
 	case placeholder.MatchString(m.name):
 		c.problem(m.pos, "the key %s is a placeholder: %s", shorten(m.name), noTemplates)
 	case len(rule.fields) == 0 && len(rule.keys) > 0:

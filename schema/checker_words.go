@@ -54,6 +54,9 @@ func (c *checker) mismatch(f *fieldRule, typ *constraint, v *value) {
 	c.problem(v.pos, "%s is not %s%s", show(v), typ.expects(f.values), hint)
 }
 
+// notShown stands for what no message may show.
+const notShown = "(not shown)"
+
 // mismatchedSecret explains a value that no arm takes without showing any of it.
 func (c *checker) mismatchedSecret(typ *constraint, v *value) {
 	switch {

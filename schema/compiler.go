@@ -38,14 +38,15 @@ type Options struct {
 // A Compiler turns trees of manifests into objects. It keeps what it made of each file for the next tree, and is safe
 // for concurrent use.
 type Compiler struct {
-	options     Options
-	definitions map[string]*constraint
-	kinds       map[string]*kindEntry
-	later       []laterKind
-	names       []string // of all kinds known, for suggestions
-	cache       cache
-	evaluator   Evaluator
-	kustomized  kustomizeCache
+	options      Options
+	definitions  map[string]*constraint
+	kinds        map[string]*kindEntry
+	later        []laterKind
+	names        []string // of all kinds known, for suggestions
+	cache        cache
+	evaluator    Evaluator
+	kustomized   kustomizeCache
+	fingerprints fingerprints
 }
 
 // Result is what a tree holds.

@@ -18,6 +18,7 @@ type complaint struct {
 	position api.Position // zero if the tree does not say where
 	message  string
 	absent   bool // something that should be there is not
+	secret   bool // no value may be shown
 	conflict *conflict
 }
 
@@ -30,7 +31,8 @@ type conflict struct {
 
 // complaints sorts CUE's errors out: a disjunction is an error for each alternative, which together say what would be
 // allowed; and an alternative for another kind of object says nothing at all.
-func (m *cueModule) complaints(err error) []*complaint {
+// If it is secret, no value is shown.
+func (m *cueModule) complaints(err error, secret bool) []*complaint {
 	var found []*complaint
 	disjunctions := map[string]bool{}
 	for _, ce := range errors.Errors(err) {
@@ -40,19 +42,26 @@ func (m *cueModule) complaints(err error) []*complaint {
 			disjunctions[strings.Join(path, "\x00")] = true
 			continue
 		}
-		c := &complaint{path: path, message: m.message(ce), conflict: conflictOf(format, args, ce.InputPositions())}
+		c := &complaint{path: path, message: m.message(ce), secret: secret && !saysKind(path), conflict: conflictOf(format, args, ce.InputPositions())}
 		c.position = m.authored(append([]token.Pos{ce.Position()}, ce.InputPositions()...)...)
 		switch {
 		case strings.HasPrefix(format, "field is required but not present"):
 			c.message, c.absent = "is required", true
 		case strings.HasPrefix(format, "incomplete value"):
-			c.message = "has no value: nothing says more of it than " + limited(strings.TrimPrefix(c.message, "incomplete value "))
+			c.message = "has no value: nothing says more of it than " + c.show(strings.TrimPrefix(c.message, "incomplete value "))
 		case strings.HasPrefix(format, "field not allowed"):
 			c.message = "is not a field that its definition allows"
+		case c.secret:
+			c.message = withoutValues(c.message)
 		}
 		found = append(found, c)
 	}
 	return m.perPath(otherArms(found, disjunctions))
+}
+
+// saysKind tells the path of what no secret stands at.
+func saysKind(path []string) bool {
+	return len(path) > 0 && (path[len(path)-1] == "kind" || path[len(path)-1] == "apiVersion")
 }
 
 // conflictOf reads the two values that do not go together from an error.
@@ -146,14 +155,25 @@ func (m *cueModule) explain(c *complaint, conflicts []*conflict) {
 			c.position = pos
 		}
 	}
-	c.message = limited(value) + " is not " + alternatives(compact(literals), compact(rules))
-	if near := nearest(value, literals); near != "" && len(value) > shortestGuess && len(literals) > 1 && len(rules) == 0 {
+	if c.secret && len(literals) == 1 {
+		literals[0] = notShown // of two values, either may be the secret; what a disjunction lists is none
+	}
+	c.message = c.show(value) + " is not " + alternatives(compact(literals), compact(rules))
+	if near := nearest(value, literals); near != "" && len(value) > shortestGuess && len(literals) > 1 && len(rules) == 0 && !c.secret {
 		c.message += "; did you mean " + near + "?"
 	}
 }
 
 // shortestGuess is the length of text, with its quotes, that is too short to guess what else it could have been.
 const shortestGuess = 4
+
+// show gives what may be shown of a value.
+func (c *complaint) show(operand string) string {
+	if c.secret && typeText(operand) == "" {
+		return "the value " + notShown
+	}
+	return limited(operand)
+}
 
 // wrongOperand tells which operand of the first conflict the author must change: the one that all conflicts share, the
 // one that breaks a rule, or the one that was written in the tree. It is -1 if there is no telling.

@@ -46,8 +46,9 @@ func (m *cueModule) authored(positions ...token.Pos) api.Position {
 // problems translates CUE's errors, one for each place, however many alternatives failed there. The paths in them begin
 // with at, which is left out. Where an error has no position in the tree, at gives one.
 func (m *cueModule) problems(ref api.Ref, at []string, fallback func(rest []string) api.Position, err error) []api.Problem {
+	secret := ref.Kind == "Secret" || ref.Kind == "" && m.secret
 	var out []api.Problem
-	for _, c := range m.complaints(err) {
+	for _, c := range m.complaints(err, secret) {
 		steps := c.path
 		if len(steps) >= len(at) && slices.Equal(steps[:len(at)], at) {
 			steps = steps[len(at):]
@@ -61,9 +62,17 @@ func (m *cueModule) problems(ref api.Ref, at []string, fallback func(rest []stri
 		out = append(out, api.Problem{Source: pos, Ref: ref, Field: cueField(steps), Message: c.message})
 	}
 	if len(out) == 0 {
-		out = append(out, api.Problem{Source: fallback(nil), Ref: ref, Message: err.Error()})
+		out = append(out, api.Problem{Source: fallback(nil), Ref: ref, Message: m.unspecific(err, secret)})
 	}
 	return out
+}
+
+// unspecific is the text of an error that says no more.
+func (m *cueModule) unspecific(err error, secret bool) string {
+	if secret {
+		return withoutValues(err.Error())
+	}
+	return err.Error()
 }
 
 // inFile is the position of what is known to be in a file or directory only.

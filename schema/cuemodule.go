@@ -41,6 +41,7 @@ type cueModule struct {
 	carried  map[string]bool              // directories that come with the program, not with the tree
 	// conditions are the tags by which files say when they count.
 	conditions map[string]bool
+	secret     bool // the package at hand may make a Secret: no value may be shown
 }
 
 // A cuePackage is the files of a package in one directory.
@@ -212,6 +213,7 @@ func (m *cueModule) parsed(file string, data []byte) (text []byte, imports []str
 		return data, nil
 	}
 	p := cuePackage{path.Dir(file), head.PackageName()}
+	m.secret = cueSecret.Match(data)
 	m.broken[p] = append(m.broken[p], m.problems(api.Ref{}, nil, inFile(file), err)...)
 	return []byte("package " + p.name), nil
 }

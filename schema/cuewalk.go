@@ -16,6 +16,7 @@ import (
 
 // instance finds the objects of a loaded package.
 func (e *cueEvaluation) instance(dir string, instance *build.Instance, out *fileResult, r *packageResult) {
+	e.module.secret = e.module.makesSecret(instance)
 	if instance.Err != nil {
 		for _, p := range e.module.problems(api.Ref{}, nil, inFile(dir), instance.Err) {
 			p.Field = "" // it would be the package

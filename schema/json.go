@@ -19,12 +19,13 @@ type jsonReader struct {
 	dec  *json.Decoder
 	// at, line and lineStart follow the decoder: the offset looked at so far, its line, and where that line begins.
 	at, line, lineStart int
-	values              int // read so far
+	values              int  // read so far
+	secret              bool // the file may hold one: nothing of it may be shown
 }
 
 // readJSON parses every value of a file.
 func readJSON(file string, data []byte) (docs []*value, problems []api.Problem) {
-	r := &jsonReader{file: file, data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
+	r := &jsonReader{file: file, data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1, secret: mentionsSecret(data)}
 	r.dec.UseNumber()
 	for {
 		if len(bytes.Trim(data[r.dec.InputOffset():], " \t\r\n")) == 0 {
@@ -99,7 +100,7 @@ func (r *jsonReader) read(depth int) (*value, error) {
 	case json.Number:
 		v.kind, v.text = intKind, t.String()
 		if _, err := t.Float64(); err != nil {
-			return nil, &positionedError{pos, fmt.Sprintf("%s is too large a number", shorten(v.text))}
+			return nil, &positionedError{pos, fmt.Sprintf("%s is too large a number", r.shown(shorten(v.text)))}
 		}
 		if strings.ContainsAny(v.text, ".eE") {
 			v.kind = floatKind

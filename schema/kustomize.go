@@ -174,12 +174,12 @@ func (b *kustomizeBuild) build() {
 		return
 	}
 	if err != nil {
-		b.problem(b.blame(k.file, err), "", "kustomize cannot build it: %s", kustomizeReason(err))
+		b.problem(b.blame(k.file, err), "", "kustomize cannot build it: %s", b.withoutSecrets(kustomizeReason(err)))
 		return
 	}
 	text, err := made.AsYaml()
 	if err != nil {
-		b.problem(api.Position{File: k.file}, "", "kustomize cannot build it: %s", kustomizeReason(err))
+		b.problem(api.Position{File: k.file}, "", "kustomize cannot build it: %s", b.withoutSecrets(kustomizeReason(err)))
 		return
 	}
 	docs, problems := readYAML(k.file, text)

@@ -61,7 +61,7 @@ func link(parts []*fileResult, o *order) *Result {
 	r := &Result{Complete: true, Objects: make([]api.Object, 0, len(l.declared))}
 	for _, d := range l.declared {
 		if d.stands() {
-			r.Objects = append(r.Objects, api.Object{Ref: d.ref, Source: d.source, Value: d.value})
+			r.Objects = append(r.Objects, api.Object{Ref: d.ref, Source: d.source, Value: d.value, Fingerprint: d.fingerprint})
 		}
 	}
 	slices.SortFunc(l.problems, compareProblems)

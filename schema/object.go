@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/json"
 
@@ -26,6 +27,8 @@ type declared struct {
 	ref    api.Ref
 	source api.Position
 	value  runtime.Object // nil if it is not sound
+	// fingerprint is of a Secret's content; empty for other kinds.
+	fingerprint api.Digest
 	// faulty is an object in quarantine, for an error of its own or of what it names; refused, one with a field, or of a
 	// kind, that is not run yet, and effectless one of a kind that is taken without effect. Others may still look at its
 	// value.
@@ -182,6 +185,9 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	d.faulty = slices.ContainsFunc(in.problems, func(p api.Problem) bool { return !p.Warning })
 	d.uses = in.uses
 	d.value = named(object, d.ref)
+	if secret, ok := object.(*corev1.Secret); ok && d.right() {
+		d.fingerprint = c.fingerprints.of(d.ref, secret)
+	}
 	if at := doc.get("spec").get("replicas"); at == nil || at.kind == nullKind {
 		d.unscaled = true
 	}

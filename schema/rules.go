@@ -47,6 +47,19 @@ type structRule struct {
 	oneOf  []oneOf
 }
 
+// holdsSecrets reports a map of any keys to values that may not be shown.
+func (r *structRule) holdsSecrets() bool {
+	return len(r.fields) == 0 && len(r.keys) > 0 && r.keys[0].secret
+}
+
+// step is what a path calls a member. What stands where the key of a secret should be may be the secret itself.
+func (r *structRule) step(name string) string {
+	if !r.holdsSecrets() || slices.ContainsFunc(r.keys[0].key.arms, func(a *arm) bool { return a.fits(&value{kind: stringKind, text: name}) }) {
+		return name
+	}
+	return notShown
+}
+
 // class says what becomes of a field.
 type class int
 

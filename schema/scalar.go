@@ -44,14 +44,14 @@ func (r *yamlReader) scalar(v *value, n *yaml.Node) error {
 	case "!!null":
 		want = nullKind
 	default:
-		return r.errorf(n, "the tag %s means nothing here: remove it", tag)
+		return r.errorf(n, "the tag %s means nothing here: remove it", r.shown(tag))
 	}
 	kind, text, ok := resolveScalar(n.Value)
 	switch {
 	case !ok:
-		return r.errorf(n, "%s is not a number that JSON can hold", shorten(n.Value))
+		return r.errorf(n, "%s is not a number that JSON can hold", r.shown(shorten(n.Value)))
 	case kind&want == 0:
-		return r.errorf(n, "%s is not %s, as its tag says", shorten(n.Value), want)
+		return r.errorf(n, "%s is not %s, as its tag says", r.shown(shorten(n.Value)), want)
 	}
 	v.kind, v.text = kind, text
 	if text != n.Value {

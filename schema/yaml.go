@@ -88,7 +88,7 @@ func readYAML(file string, data []byte) (docs []*value, problems []api.Problem) 
 				problems = append(problems, yamlProblem(file, c, err))
 				break
 			}
-			r := yamlReader{chunk: c, file: file}
+			r := yamlReader{chunk: c, file: file, secret: mentionsSecret(c.text)}
 			doc, err := r.read(&root, 0)
 			if err != nil {
 				var p *positionedError
@@ -116,7 +116,8 @@ func (e *positionedError) Error() string { return e.pos.String() + ": " + e.mess
 type yamlReader struct {
 	chunk
 	file    string
-	aliased int // values that came from aliases
+	secret  bool // the document may hold one: nothing of it may be shown
+	aliased int  // values that came from aliases
 	inAlias int
 }
 
@@ -138,7 +139,7 @@ func (r *yamlReader) read(n *yaml.Node, depth int) (*value, error) {
 		}
 	}
 	if tag := n.ShortTag(); n.Style&yaml.TaggedStyle != 0 && n.Kind&(yaml.MappingNode|yaml.SequenceNode) != 0 && tag != "!!map" && tag != "!!seq" {
-		return nil, r.errorf(n, "the tag %s means nothing here: remove it", tag)
+		return nil, r.errorf(n, "the tag %s means nothing here: remove it", r.shown(tag))
 	}
 	v := &value{pos: r.pos(n)}
 	switch n.Kind {
@@ -201,7 +202,7 @@ func (r *yamlReader) key(k *yaml.Node) (string, error) {
 	}
 	if k.Kind != yaml.ScalarNode {
 		if p := placeholder.Find(bytes.Split(r.text, []byte("\n"))[k.Line-1]); p != nil {
-			return "", r.errorf(k, "holds the placeholder %s: %s", p, noTemplates)
+			return "", r.errorf(k, "holds the placeholder %s: %s", r.shown(string(p)), noTemplates)
 		}
 		return "", r.errorf(k, "a key must be a string, not %s", strings.ToLower(strings.TrimPrefix(k.Tag, "!!")))
 	}

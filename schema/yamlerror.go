@@ -23,6 +23,10 @@ func yamlProblem(file string, c chunk, err error) api.Problem {
 		}
 		message = message[len(m[0]):]
 	}
+	show := shownWhole
+	if mentionsSecret(c.text) {
+		message, show = withoutQuotes(message), hidden
+	}
 	lines := bytes.SplitAfter(c.text, []byte("\n"))
 	if found := faultyLine(lines); found > 0 {
 		line = found
@@ -34,13 +38,13 @@ func yamlProblem(file string, c chunk, err error) api.Problem {
 		if p := placeholder.Find(lines[n-1]); p != nil {
 			return api.Problem{
 				Source:  api.Position{File: file, Line: c.line + n, Column: 1 + bytes.Index(lines[n-1], p)},
-				Message: fmt.Sprintf("the placeholder %s makes this no YAML: %s", p, noTemplates),
+				Message: fmt.Sprintf("the placeholder %s makes this no YAML: %s", show(string(p)), noTemplates),
 			}
 		}
 	}
 	pos := api.Position{File: file, Line: c.line + line}
 	if line <= len(lines) {
-		if column, message := tabbed(lines[line-1]); column > 0 {
+		if column, message := tabbed(lines[line-1], show); column > 0 {
 			pos.Column = column
 			return api.Problem{Source: pos, Message: message}
 		}

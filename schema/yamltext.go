@@ -84,10 +84,10 @@ func bounded(file string, problems []api.Problem) []api.Problem {
 }
 
 // tabbed explains a line that a tab indents, which YAML does not take.
-func tabbed(line []byte) (column int, message string) {
+func tabbed(line []byte, show func(string) string) (column int, message string) {
 	indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
 	if tab := bytes.IndexByte(indent, '\t'); tab >= 0 {
-		return tab + 1, fmt.Sprintf("not YAML: a tab indents %s: write spaces", shorten(string(bytes.TrimSpace(line))))
+		return tab + 1, fmt.Sprintf("not YAML: a tab indents %s: write spaces", show(shorten(string(bytes.TrimSpace(line)))))
 	}
 	return 0, ""
 }
