@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -14,6 +15,30 @@ import (
 
 	"headway.dev/headway/api"
 )
+
+// After is the result as what follows on earlier objects, those of the commit before or those in force, ordered by ref: an
+// object that changes what may not change is not among its objects, but a problem, like one that is wrong by itself. So
+// the earlier version stays in force. To make the change all the same, remove the object in one commit and add it in the
+// next.
+func (r *Result) After(earlier []api.Object) *Result {
+	var problems []api.Problem
+	kept := make([]api.Object, 0, len(r.Objects))
+	for _, later := range r.Objects {
+		i, found := slices.BinarySearchFunc(earlier, later.Ref, func(o api.Object, ref api.Ref) int { return o.Ref.Compare(ref) })
+		if found {
+			if changed := Immutable(earlier[i], later); len(changed) > 0 {
+				problems = append(problems, changed...)
+				continue
+			}
+		}
+		kept = append(kept, later)
+	}
+	if len(problems) == 0 {
+		return r
+	}
+	problems = slices.SortedStableFunc(slices.Values(slices.Concat(r.Problems, problems)), compareProblems)
+	return &Result{Objects: kept, Problems: problems}
+}
 
 // Immutable compares an object with the same one of an earlier commit, and reports the fields that changed though they
 // may not, as Kubernetes has them. Objects of different refs, or types, have nothing to compare. Both are as the compiler
@@ -117,16 +142,19 @@ func (c *comparison) workload(earlier, later api.Object) {
 	}
 }
 
-// job lets an Indexed job that runs all of its pods at once be scaled, by completions and parallelism together.
+// job lets a job with another template be any other: it runs anew (docs/decisions/0009-jobs-run-once-a-template.md). And an
+// Indexed job that runs all of its pods at once may be scaled, by completions and parallelism together.
 func (c *comparison) job(was, is *batchv1.Job) {
-	const another = "a job is not changed while it may have run: give it another name"
+	const another = "a job that may have run stays as it is: change its template too, which runs it anew, or give it another name"
+	if !equality.Semantic.DeepEqual(was.Spec.Template, is.Spec.Template) {
+		return
+	}
 	elastic := is.Spec.CompletionMode != nil && *is.Spec.CompletionMode == batchv1.IndexedCompletion &&
 		is.Spec.Completions != nil && is.Spec.Parallelism != nil && *is.Spec.Completions == *is.Spec.Parallelism
 	if !elastic {
 		c.same("spec.completions", was.Spec.Completions, is.Spec.Completions, another)
 	}
 	c.same("spec.completionMode", was.Spec.CompletionMode, is.Spec.CompletionMode, another)
-	c.same("spec.template", was.Spec.Template, is.Spec.Template, another)
 	c.same("spec.podFailurePolicy", was.Spec.PodFailurePolicy, is.Spec.PodFailurePolicy, another)
 	c.same("spec.successPolicy", was.Spec.SuccessPolicy, is.Spec.SuccessPolicy, another)
 	c.same("spec.backoffLimitPerIndex", was.Spec.BackoffLimitPerIndex, is.Spec.BackoffLimitPerIndex, another)

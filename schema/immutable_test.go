@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func typed(t *testing.T, manifest string) api.Object {
 func TestImmutable(t *testing.T) {
 	const (
 		recreated = "changed, but may not: give the object another name, or remove it in one commit and add it in the next"
-		job       = "changed, but may not: a job is not changed while it may have run: give it another name"
+		job       = "changed, but may not: a job that may have run stays as it is: change its template too, which runs it anew, or give it another name"
 	)
 	for _, test := range []struct {
 		name, manifest string
@@ -55,8 +56,13 @@ func TestImmutable(t *testing.T) {
 		},
 		{
 			"a Job's template", `{apiVersion: batch/v1, kind: Job, metadata: {name: a}, spec: {parallelism: 1, template: {spec: {restartPolicy: Never, containers: [{name: a, image: a}]}}}}`,
-			[]string{"image: a", "image: b", "parallelism: 1", "parallelism: 2"},
-			[]string{"spec.template: " + job},
+			[]string{"image: a", "image: b", "parallelism: 1", "parallelism: 2, completions: 2"},
+			nil,
+		},
+		{
+			"a Job's completions", `{apiVersion: batch/v1, kind: Job, metadata: {name: a}, spec: {completions: 1, template: {spec: {restartPolicy: Never, containers: [{name: a, image: a}]}}}}`,
+			[]string{"completions: 1", "completions: 2"},
+			[]string{"spec.completions: " + job},
 		},
 		{
 			"an Indexed Job's size", `{apiVersion: batch/v1, kind: Job, metadata: {name: a}, spec: {parallelism: 1, completions: 1, completionMode: Indexed, template: {spec: {restartPolicy: Never, containers: [{name: a, image: a}]}}}}`,
@@ -110,5 +116,31 @@ func TestImmutable(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+func TestAfter(t *testing.T) {
+	config := func(name, value string) api.Object {
+		return typed(t, fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: %s}, data: {a: %s}}`, name, value))
+	}
+	service := func(address string) api.Object {
+		return typed(t, fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {clusterIP: %s, selector: {a: b}, ports: [{port: 80}]}}`, address))
+	}
+	earlier := []api.Object{config("a", "b"), config("gone", "b"), service("10.0.0.1")}
+
+	good := &Result{Objects: []api.Object{config("a", "c"), config("new", "b"), service("10.0.0.1")}, Complete: true}
+	if got := good.After(earlier); got != good {
+		t.Errorf("a result without a fault became %v", got)
+	}
+	bad := &Result{Objects: []api.Object{config("a", "c"), service("10.0.0.2")}, Complete: true}
+	got := bad.After(earlier)
+	if len(got.Objects) != 1 || got.Objects[0].Ref.Name != "a" || got.Complete || len(got.Problems) != 1 || got.Problems[0].Ref != earlier[2].Ref {
+		t.Errorf("the service should be a problem and no object: %v", got)
+	}
+	if len(bad.Objects) != 2 || !bad.Complete {
+		t.Error("the result itself was changed")
+	}
+	if again := bad.After(earlier[:1]); again != bad {
+		t.Errorf("an object that is new has nothing to be held to: %v", again.Problems)
 	}
 }

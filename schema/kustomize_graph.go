@@ -28,7 +28,7 @@ type kustomizeGraph struct {
 }
 
 // kustomizations finds the kustomizations of a tree, and takes out of the listing the manifests that they answer for. See
-// docs/decisions/0009-kustomize-roots.md.
+// docs/decisions/0011-kustomize-roots.md.
 func (c *Compiler) kustomizations(l *listing, generation uint64) *kustomizations {
 	files := map[string][]string{} // by directory
 	for _, name := range l.data {
