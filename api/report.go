@@ -67,6 +67,9 @@ type WorkloadStatus struct {
 	// Paused is a rollout that the author holds, or that cannot go on as declared: pods are replaced and scaled, none is
 	// updated, and no deadline runs.
 	Paused bool `json:"paused,omitempty"`
+	// Waits is what the workload waits for before its pods are made of Template, for a person: "waits for Job/shop/migrate,
+	// which is running". Empty is nothing.
+	Waits string `json:"waits,omitempty"`
 	// Cause is why the rollout to Template began, for a person: "template changed: image api:v1 -> api:v2".
 	Cause string `json:"cause,omitempty"`
 	// Began is when the rollout to Template began, Progressed when it last came closer to its end, and Completed when it

@@ -64,6 +64,19 @@ func (w *wanted) protects(owner api.Ref) bool {
 	return w.protected[owner] || ok && w.protected[cron]
 }
 
+// dependencies are what the author says that the pods' owner, or the CronJob that it is a run of, depends on.
+func (w *wanted) dependencies(owner api.Ref) []api.Ref {
+	if w.order == nil {
+		return nil
+	}
+	if !w.owners[owner] {
+		if cron, _, ok := cronOf(owner); ok {
+			owner = cron
+		}
+	}
+	return w.order.written[owner]
+}
+
 // A cronJob is a CronJob in one pass.
 type cronJob struct {
 	*pass
@@ -88,10 +101,17 @@ func (p *pass) cronJob(w workload, declared *batchv1.CronJob) {
 		err = w.err
 	}
 	c.findRuns(err)
+	if err == nil && len(c.runs) == 0 {
+		c.status.Waits = p.gate(w.Ref, w.template.Digest)
+	}
 	switch {
 	case err != nil:
 		c.status.State, c.status.Reason = api.RolloutStalled, err.Error()
-		p.problem(w.Ref, w.Source, "spec", err.Error())
+		if !w.told {
+			p.problem(w.Ref, w.Source, "spec", err.Error())
+		}
+	case c.status.Waits != "":
+		c.status.Reason = c.status.Waits
 	case c.status.Paused:
 		c.status.Reason = "suspended"
 	default:

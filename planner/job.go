@@ -14,7 +14,7 @@ import (
 )
 
 // A job is one Job in one pass: declared, or made by a CronJob. It runs once for each template that Git gives it; a changed
-// template is another Job by the same name (docs/decisions/0008-jobs-run-once-a-template.md).
+// template is another Job by the same name (docs/decisions/0009-jobs-run-once-a-template.md).
 //
 // What has run is told by the pods that ended, which stay on their nodes, and by the record that outlives them.
 type job struct {
@@ -24,6 +24,8 @@ type job struct {
 	template Template
 	// blocked says why no pod can be made; empty is nothing.
 	blocked string
+	// waits says what has to be healthy before it begins.
+	waits string
 	// scheduled is the time of its CronJob that it runs for, as its pods have it; empty for a declared Job.
 	scheduled string
 
@@ -42,7 +44,9 @@ func (p *pass) job(w workload, declared *batchv1.Job) {
 	j := &job{pass: p, ref: w.Ref, spec: &declared.Spec, template: w.template}
 	if w.err != nil {
 		j.blocked = w.err.Error()
-		p.problem(w.Ref, w.Source, "spec", j.blocked)
+		if !w.told {
+			p.problem(w.Ref, w.Source, "spec", j.blocked)
+		}
 	}
 	j.look()
 	p.plan.Workloads = append(p.plan.Workloads, j.act())
@@ -79,15 +83,18 @@ func (j *job) suspended() bool { return j.spec.Suspend != nil && *j.spec.Suspend
 
 // look takes down what is observed, and decides whether the job is over.
 func (j *job) look() {
-	j.leaveOthers()
 	j.known = j.recordOf(j.ref, j.template.Digest)
+	if j.scheduled == "" && j.blocked == "" && j.known.Started.IsZero() {
+		j.waits = j.gate(j.ref, j.template.Digest)
+	}
+	j.leaveOthers()
 	j.record = j.known
 	if j.blocked == "" && j.record.Commit == "" {
 		j.record.Commit = j.in.Revision.Commit
 	}
 	j.observe()
 	switch {
-	case j.record.Outcome != "" || j.blocked != "":
+	case j.record.Outcome != "" || j.blocked != "" || j.waits != "":
 	case j.suspended():
 		j.record.Started = time.Time{}
 	default:
@@ -104,7 +111,7 @@ func (j *job) act() api.WorkloadStatus {
 	case j.record.Outcome != "":
 		j.stopActive(j.active, "the job is over: "+j.record.Reason)
 		j.expire()
-	case j.blocked != "":
+	case j.blocked != "" || j.waits != "":
 	case j.suspended():
 		j.stopActive(j.active, "the job is suspended")
 	default:
@@ -141,7 +148,7 @@ func (j *job) leaveOthers() {
 			if !isEnded(pod) && !pod.Lost {
 				j.predecessor = pod
 			}
-			if j.blocked == "" && (!isEnded(pod) || o.counted(pod)) {
+			if j.blocked == "" && j.waits == "" && (!isEnded(pod) || o.counted(pod)) {
 				j.stop(pod, ClassOutdated, "the job has another template now")
 			}
 		}
@@ -340,7 +347,7 @@ func (j *job) make(slot, incarnation int) {
 func (j *job) status() api.WorkloadStatus {
 	r := &j.record
 	s := api.WorkloadStatus{
-		Ref: j.ref, Commit: r.Commit, Template: j.template.Digest, Desired: j.completions(), Paused: j.suspended(),
+		Ref: j.ref, Commit: r.Commit, Template: j.template.Digest, Desired: j.completions(), Paused: j.suspended(), Waits: j.waits,
 		Began: r.Started, Progressed: mergeLatest(r.Started, r.LastSuccess), Completed: r.Finished,
 		Active: len(j.active), Succeeded: r.Succeeded.Len(), Failed: sum(r.Failed),
 	}
@@ -367,6 +374,8 @@ func (j *job) status() api.WorkloadStatus {
 		s.Failure = &api.RolloutFailure{Since: r.Finished, Commit: r.Commit, Reason: r.Reason, Evidence: evidence(j.pods)}
 	case j.blocked != "":
 		s.State, s.Reason = api.RolloutStalled, j.blocked
+	case j.waits != "":
+		s.State, s.Reason = api.RolloutProgressing, j.waits
 	case j.suspended():
 		s.State, s.Reason = api.RolloutProgressing, "suspended: "+s.Reason
 	default:

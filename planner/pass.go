@@ -2,6 +2,7 @@ package planner
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -18,6 +19,8 @@ import (
 // wanted is what the desired objects come to, whatever is observed: it is made once for all steps of a rehearsal.
 type wanted struct {
 	workloads []workload // ordered by ref
+	order     *order     // nil: nothing says what it depends on
+	sequence  []workload // the workloads, each after what it depends on
 	owners    map[api.Ref]bool
 	services  []service        // ordered by ref
 	declared  map[api.Ref]bool // the services
@@ -33,8 +36,9 @@ type wanted struct {
 type workload struct {
 	api.Object
 	template Template
-	// err says why no pod can be made of the template.
-	err error
+	// err says why no pod can be made of the template; told is that its problem is told elsewhere.
+	err  error
+	told bool
 }
 
 // A service is a Service object.
@@ -46,14 +50,19 @@ type service struct {
 
 func newWanted(objects []api.Object) *wanted {
 	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}, replicas: map[api.Ref]int{}, scalers: map[api.Ref]api.Object{}}
+	w.order = newOrder(objects)
 	configs, ranges := ConfigsOf(objects), limitRangesOf(objects)
 	for _, o := range objects {
 		if _, _, ok := podsOf(o.Value); ok {
 			template, err := templateOf(o, configs, ranges[o.Ref.Namespace])
+			told := false
+			if w.order != nil && w.order.cycles[o.Ref] != "" {
+				err, told = errors.New(w.order.cycles[o.Ref]), true
+			}
 			if n, ok := replicasOf(o); ok {
 				w.replicas[o.Ref] = n
 			}
-			w.workloads = append(w.workloads, workload{Object: o, template: template, err: err})
+			w.workloads = append(w.workloads, workload{Object: o, template: template, err: err, told: told})
 			w.owners[o.Ref] = true
 			if isProtected(o) {
 				w.protected[o.Ref] = true
@@ -75,6 +84,7 @@ func newWanted(objects []api.Object) *wanted {
 		}
 	}
 	slices.SortStableFunc(w.workloads, func(a, b workload) int { return a.Ref.Compare(b.Ref) })
+	w.sequence = w.order.arrange(w.workloads)
 	slices.SortStableFunc(w.quotas, func(a, b api.Object) int { return a.Ref.Compare(b.Ref) })
 	slices.SortStableFunc(w.budgets, func(a, b budget) int { return a.ref.Compare(b.ref) })
 	slices.SortStableFunc(w.services, func(a, b service) int { return a.ref.Compare(b.ref) })
@@ -88,10 +98,11 @@ type pass struct {
 	pods     []*Pod // ordered by ref and UID
 	owned    map[api.Ref][]*Pod
 	previous map[api.Ref]*api.WorkloadStatus
-	nodes    []*Node          // ordered by name
-	draining map[string]bool  // the nodes that are
-	stopped  map[*Pod]bool    // by this plan
-	holds    map[api.Ref]bool // what Git does not hold, but is not deleted
+	states   map[api.Ref]*api.WorkloadStatus // of what has been planned, where something depends on anything
+	nodes    []*Node                         // ordered by name
+	draining map[string]bool                 // the nodes that are
+	stopped  map[*Pod]bool                   // by this plan
+	holds    map[api.Ref]bool                // what Git does not hold, but is not deleted
 	zones    zones
 	usage    map[string]Usage    // the newest by pod UID
 	scaled   map[api.Ref]int     // what autoscalers make of their targets
@@ -114,6 +125,7 @@ func newPass(in Input, want *wanted) *pass {
 		pods:     make([]*Pod, len(in.Pods)),
 		owned:    make(map[api.Ref][]*Pod, len(want.workloads)),
 		previous: make(map[api.Ref]*api.WorkloadStatus, len(in.Rollouts)),
+		states:   map[api.Ref]*api.WorkloadStatus{},
 		draining: map[string]bool{},
 		stopped:  map[*Pod]bool{},
 
@@ -188,6 +200,10 @@ func (p *pass) workload(w workload) {
 	case *corev1.Pod:
 		p.barePod(w, v)
 	}
+	if p.want.order != nil { // the workload's own status is the last one that its kind has told
+		s := p.plan.Workloads[len(p.plan.Workloads)-1]
+		p.states[w.Ref] = &s
+	}
 }
 
 // stop plans the end of a pod. A pod that is stopping is left to it.
@@ -213,7 +229,7 @@ func (p *pass) add(a Action, template Template) {
 	}
 	a.Kind, a.Class = CreatePod, ClassMissing
 	a.Pod.Template, a.Template = template.Digest, template.Pod
-	a.own.protected = p.want.protects(a.Pod.Owner)
+	a.own.protected, a.own.dependsOn = p.want.protects(a.Pod.Owner), p.want.dependencies(a.Pod.Owner)
 	a.Pod.Commit, a.Commit = p.in.Revision.Commit, p.in.Revision.Commit
 	p.plan.Actions = append(p.plan.Actions, a)
 	maps.Copy(p.plan.Blobs, template.Blobs)

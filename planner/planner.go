@@ -137,6 +137,7 @@ type own struct {
 	hostname            string
 	claims              map[string]string
 	protected           bool
+	dependsOn           []api.Ref
 }
 
 // Placement is the pod that a creation makes, before it has a node.
@@ -156,6 +157,7 @@ func (a Action) Placement() api.Placement {
 		maps.Copy(p.Labels, a.own.labels)
 	}
 	p.Node, p.Annotations, p.Hostname, p.Claims, p.Protected = a.Pinned, a.own.annotations, a.own.hostname, a.own.claims, a.own.protected
+	p.DependsOn = a.own.dependsOn
 	return p
 }
 
@@ -169,7 +171,10 @@ func Compute(in Input) Plan {
 func compute(in Input, want *wanted, pruning *pruning) Plan {
 	p := newPass(in, want)
 	p.takeOver(pruning)
-	for _, w := range want.workloads {
+	if want.order != nil {
+		p.plan.Problems = append(p.plan.Problems, want.order.problems...)
+	}
+	for _, w := range want.sequence {
 		p.workload(w)
 	}
 	p.countObjects()

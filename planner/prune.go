@@ -32,11 +32,16 @@ type Deletion struct {
 	Pods int `json:"pods"`
 	// Held says why it stays nonetheless, and what to write; empty is gone.
 	Held string `json:"held,omitempty"`
+	// After are what goes first, because it depends on the object; until it is gone the object stays as it was.
+	After []api.Ref `json:"after,omitempty"`
 
 	object    api.Object // zero: unknown
 	protected bool
 	approved  bool
 }
+
+// stays reports whether the object is still in force.
+func (d *Deletion) stays() bool { return d.Held != "" || len(d.After) > 0 }
 
 // pruning is what is deleted for want of being in Git, and what is not.
 type pruning struct {
@@ -44,11 +49,11 @@ type pruning struct {
 	problems  []api.Problem
 }
 
-// kept are the objects whose deletion is held, as far as they are known: they are driven on as if Git had them.
+// kept are the objects whose deletion is held, or waits, as far as they are known: they are driven on as if Git had them.
 func (p *pruning) kept() []api.Object {
 	var kept []api.Object
 	for i := range p.deletions {
-		if d := &p.deletions[i]; d.Held != "" && d.object.Value != nil {
+		if d := &p.deletions[i]; d.stays() && d.object.Value != nil {
 			kept = append(kept, d.object)
 		}
 	}
@@ -85,6 +90,7 @@ func newPruning(in *Input) *pruning {
 	if over := overBudget(in, counted, total); over != "" {
 		p.holdAll(over)
 	}
+	p.putInOrder(in)
 	return p
 }
 
@@ -249,7 +255,7 @@ func (p *pass) takeOver(pruning *pruning) {
 	p.plan.Deletions = append(p.plan.Deletions, pruning.deletions...)
 	p.plan.Problems = append(p.plan.Problems, pruning.problems...)
 	for i := range pruning.deletions {
-		if d := &pruning.deletions[i]; d.Held != "" {
+		if d := &pruning.deletions[i]; d.stays() {
 			p.holds[d.Ref] = true
 		}
 	}

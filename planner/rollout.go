@@ -36,6 +36,8 @@ type rollout struct {
 	// held says why no pod may change its template: the author paused it, or it cannot be made. blocked is the latter.
 	held    string
 	blocked bool
+	// waits says what has to be healthy first; it holds the rollout, too.
+	waits string
 
 	pods     []*Pod // all observed of the workload, the best first
 	live     []*Pod // those that count for it, the best first
@@ -57,11 +59,16 @@ func (p *pass) newRollout(w workload, r rollout) *rollout {
 	r.previous = p.previous[w.Ref]
 	if w.err != nil { // nothing is wanted but what was before
 		r.held, r.blocked = w.err.Error(), true
-		p.problem(w.Ref, w.Source, "spec", w.err.Error())
+		if !w.told {
+			p.problem(w.Ref, w.Source, "spec", w.err.Error())
+		}
 		r.template = Template{}
 		if r.previous != nil {
 			r.template.Digest = r.previous.Template
 		}
+	}
+	if r.waits = p.gate(w.Ref, r.template.Digest); r.waits != "" && r.held == "" {
+		r.held = r.waits
 	}
 	r.classify()
 	for _, pod := range r.live {

@@ -11,7 +11,7 @@ import (
 // report says how far the workload is, and dates it by what the last plan said.
 func (r *rollout) report() {
 	s := &r.status
-	*s = api.WorkloadStatus{Ref: r.owner, Template: r.template.Digest, Desired: r.replicas, Paused: r.held != ""}
+	*s = api.WorkloadStatus{Ref: r.owner, Template: r.template.Digest, Desired: r.replicas, Paused: r.held != "" && r.held != r.waits, Waits: r.waits}
 	for _, pod := range r.live {
 		switch {
 		case pod.Template == r.template.Digest:
@@ -75,7 +75,8 @@ func (r *rollout) resume() {
 	s.Commit, s.Cause = before.Commit, before.Cause
 	s.Began, s.Progressed, s.Completed = before.Began, before.Progressed, before.Completed
 	nearer := s.Updated > before.Updated || s.Outdated < before.Outdated || s.Ready > before.Ready || s.Available > before.Available
-	more := s.Desired != before.Desired || before.State == api.RolloutComplete && !r.complete() || before.Paused && !s.Paused
+	more := s.Desired != before.Desired || before.State == api.RolloutComplete && !r.complete() ||
+		before.Paused && !s.Paused || before.Waits != "" && s.Waits == ""
 	if nearer || more {
 		s.Progressed = r.in.Now
 	}

@@ -77,7 +77,7 @@ func podsOf(value runtime.Object) (*metav1.ObjectMeta, *corev1.PodSpec, bool) {
 		job := &v.Spec.JobTemplate.Spec
 		return &job.Template.ObjectMeta, jobSpec(job), true
 	case *corev1.Pod:
-		return &v.ObjectMeta, &v.Spec, true
+		return podMeta(v), &v.Spec, true
 	default:
 		return nil, nil, false
 	}

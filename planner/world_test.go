@@ -76,9 +76,9 @@ func parseObject(line string) (api.Object, error) {
 	}
 	name, f := words[1], parseFields(words[2:])
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
-	for key, annotation := range map[string]string{"protect": ProtectAnnotation} {
+	for key, annotation := range map[string]string{"protect": ProtectAnnotation, "after": DependsAnnotation} {
 		if value, ok := f.take(key); ok {
-			meta.Annotations = map[string]string{annotation: value}
+			metav1.SetMetaDataAnnotation(&meta, annotation, value)
 		}
 	}
 	var kind string
