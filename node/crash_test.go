@@ -193,14 +193,14 @@ func TestCrashAtEveryCall(t *testing.T) {
 						w.stop()
 						k.arm(1 << 30)
 						w.start()
-					case <-time.After(time.Hour):
+					case <-time.After(5 * time.Minute):
 						done = true
 					}
 				}()
 				pods := w.rollout()
 				pass(time.Minute)
 				w.converged(pods...)
-				pass(2 * time.Hour)
+				pass(10 * time.Minute)
 				w.converged(pods...)
 				w.atMostOnce()
 				if t.Failed() {
