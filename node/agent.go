@@ -102,7 +102,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
 		return nil
 	}
-	for _, part := range []func(context.Context){a.report, a.watchRuntime, a.watchAssignment, a.trimLogs} {
+	for _, part := range []func(context.Context){a.report, a.watchRuntime, a.watchAssignment, a.trimLogs, a.watchStorage} {
 		work.Go(func() { part(ctx) })
 	}
 	a.look.run(ctx, func(seen listing) { a.tell(ctx, seen) }, a.complain("look at the containers"))

@@ -26,11 +26,16 @@ func newBlobs(d disk, bus Bus) *blobs {
 	return &blobs{disk: d, bus: bus, fetching: map[api.Digest]chan struct{}{}, templates: map[api.Digest]*api.PodTemplate{}}
 }
 
+// known is the pod template of that digest, if it has been asked for before; else nil. Nobody changes it.
+func (b *blobs) known(digest api.Digest) *api.PodTemplate {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.templates[digest]
+}
+
 // template gives the pod template of that digest. It is shared: nobody changes it.
 func (b *blobs) template(ctx context.Context, digest api.Digest) (*api.PodTemplate, error) {
-	b.mu.Lock()
-	t := b.templates[digest]
-	b.mu.Unlock()
+	t := b.known(digest)
 	if t != nil {
 		return t, nil
 	}

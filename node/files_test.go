@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"headway.dev/headway/api"
 	"headway.dev/headway/node/fakehost"
@@ -128,6 +129,40 @@ func TestEtc(t *testing.T) {
 					w.Errorf("of too long a name it says %q", p.Message)
 				}
 			}
+		}
+	})
+}
+
+// TestStorageLimits evicts a pod that writes too much, and none beside it.
+func TestStorageLimits(t *testing.T) {
+	bubble(t, fakehost.Options{}, func(w *world) {
+		small := simple("small")
+		limit := resource.MustParse("1Mi")
+		small.Spec.Volumes = []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}}}}
+		limited := simple("limited")
+		limited.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: limit}
+		w.template("small", small, nil)
+		w.template("limited", limited, nil)
+		w.start()
+		w.assign(1, 1, "c1", "a:small", "b:limited", "c:small")
+		pass(time.Minute)
+		w.host.SetUsage("u-a", "tmp", 1<<20+1)
+		w.host.SetUsage("u-b", "web", 2<<20)
+		w.host.SetUsage("u-c", "tmp", 1<<20)
+		pass(time.Minute)
+		for _, want := range []string{
+			"a Failed: Evicted: emptyDir volume tmp holds 1048577, more than its sizeLimit 1Mi\n",
+			"b Failed: Evicted: container web has written 2Mi, more than its limit of ephemeral-storage 1Mi\n",
+			"c Running ready\n",
+		} {
+			if got := w.statusText(false); !strings.Contains(got, want) {
+				w.Errorf("it is not %q:\n%s", want, got)
+			}
+		}
+		w.start()
+		pass(time.Minute)
+		if got := w.statusText(false); !strings.Contains(got, "a Failed: Evicted") {
+			w.Errorf("after a restart of the daemon:\n%s", got)
 		}
 	})
 }

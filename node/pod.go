@@ -67,7 +67,8 @@ type inbox struct {
 	hooks     []hookResult
 	pulls     []pullResult
 	shutdown  bool
-	again     bool // the bus is there again
+	evict     string // why the pod is to end for good; empty: it is not
+	again     bool   // the bus is there again
 }
 
 // trouble is why a pod or container makes no progress.
@@ -246,6 +247,7 @@ func (p *pod) absorb(now time.Time) {
 		p.settle(c, now)
 	}
 	p.initialize(now)
+	p.evicted(in.evict, now)
 	p.decide(now)
 	p.closeRuns()
 }

@@ -210,6 +210,12 @@ type VolumeMeter interface {
 	VolumeUsage(ctx context.Context, uid string) (map[string]int64, error)
 }
 
+// A StorageMeter measures what containers have written.
+type StorageMeter interface {
+	// ContainerUsage gives the bytes on disk of a container's own files. Of one that is gone it is nothing.
+	ContainerUsage(ctx context.Context, id string) (int64, error)
+}
+
 // Secrets opens what is sealed to this node.
 type Secrets interface {
 	// Open gives the plain content of what was sealed to the node's key (api.NodeInfo.SealKey). The agent asks each time it

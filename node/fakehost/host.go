@@ -66,6 +66,7 @@ type Host struct {
 	table      api.RouteTable
 	peers      []string
 	probe      ProbeFunc
+	usage      map[[2]string]int64 // bytes written, by pod and volume or container
 	boots      int
 }
 
@@ -79,7 +80,7 @@ func New(options Options) *Host {
 		busy: map[string]int{}, most: map[string]int{},
 		containers: map[string]*container{}, half: map[string]bool{}, ended: map[*watch]bool{},
 		sandboxes: map[string]node.Sandbox{}, volumes: map[string][]string{},
-		missing: map[string]string{}, pulls: map[string]int{},
+		missing: map[string]string{}, pulls: map[string]int{}, usage: map[[2]string]int64{},
 	}
 }
 
