@@ -15,6 +15,8 @@ type Report struct {
 	// Objects is the blob with the objects in force: a JSON array of Object.
 	Objects   Digest           `json:"objects,omitempty"`
 	Workloads []WorkloadStatus `json:"workloads"` // ordered by ref
+	// Quarantined are commits that were reverted because they failed: they are not taken again. Ordered.
+	Quarantined []string `json:"quarantined,omitempty"`
 	// Jobs are what is known of the runs of Jobs, those of CronJobs among them.
 	Jobs []JobRecord `json:"jobs,omitempty"` // ordered by job and template
 	// Scales are what autoscalers have made of their targets.

@@ -1,11 +1,14 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"headway.dev/headway/api"
 )
 
 // Config is what a controller needs. Zero values of what has a default are replaced by it.
@@ -18,6 +21,8 @@ type Config struct {
 	Source   Source
 	Compiler Compiler
 	Bus      Bus
+	// Reverter takes back commits by which rollouts fail, where Git asks for that; nil is a repository that cannot be written.
+	Reverter Reverter
 	// Sealer seals what secrets hold to the nodes.
 	Sealer Sealer
 
@@ -47,10 +52,20 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.NodeLease, 10*time.Second)
 	setDefault(&c.LeaderLease, min(5*time.Second, c.NodeLease))
 	setDefault(&c.DrainTimeout, 5*time.Second)
+	if c.Reverter == nil {
+		c.Reverter = readOnly{}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
+}
+
+// readOnly is a repository that this controller cannot write to.
+type readOnly struct{}
+
+func (readOnly) Undo(context.Context, string, string) (api.Revision, error) {
+	return api.Revision{}, fmt.Errorf("%w: the controller has no way to write to the repository", ErrNotUndone)
 }
 
 func setDefault[T comparable](field *T, value T) {

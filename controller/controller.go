@@ -70,6 +70,7 @@ type leader struct {
 	inbox  *inbox
 	desk   *desk
 	audit  *auditor
+	orders chan revertOrder
 	joined int // how many nodes the bus last listed; only its watch touches it
 }
 
@@ -89,10 +90,11 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	l := &leader{
 		config: c.config, log: c.log, lease: lease, inbox: newInbox(),
 		desk: newDesk(c.config.Bus, c.log, found.Report), audit: newAuditor(c.config.Bus),
+		orders: make(chan revertOrder, maxOrders),
 	}
 	l.state = newState(limits{
 		repository: c.config.Repository, serviceCIDR: c.config.ServiceCIDR,
-		nodeLease: c.config.NodeLease, drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat,
+		nodeLease: c.config.NodeLease, drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat, revertGrace: revertGrace,
 	}, c.config.Sealer, lease.Term(), found, time.Now())
 	l.state.inForce = inForce
 
@@ -107,10 +109,17 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	run("watching heartbeats", func() error { return bus.WatchBeats(ctx, l.inbox.beat) })
 	run("following the repository", func() error { return newFollower(c.config, l.inbox).run(ctx) })
 	run("auditing the store", func() error { return l.audit.run(ctx) })
+	run("reverting", func() error { return l.revertAll(ctx) })
 	run("reporting", func() error { return l.desk.run(ctx) })
 	run("reconciling", func() error { return l.loop(ctx) })
 	return group.Wait()
 }
+
+// maxOrders is how many reverts may wait for the one that is being made.
+const maxOrders = 16
+
+// revertGrace is how long what a leader has learnt of rollouts settles before it reverts anything: nodes report within seconds.
+const revertGrace = 15 * time.Second
 
 // ended makes an error of a part that stopped by itself, for then the leader knows too little to go on.
 func ended(ctx context.Context, what string, err error) error {
@@ -185,6 +194,13 @@ func (l *leader) pass(ctx context.Context, now time.Time) error {
 	}
 	e := l.state.reconcile(now)
 	err := l.write(ctx, e)
+	for _, order := range e.reverts {
+		select {
+		case l.orders <- order:
+		default:
+			l.state.postpone(order, now)
+		}
+	}
 	if len(e.assignments) > 0 {
 		l.audit.expect(l.state.marks())
 	}

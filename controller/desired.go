@@ -25,6 +25,7 @@ type outcome struct {
 type desired struct {
 	outcome
 	known      bool   // some commit's outcome is known
+	newest     bool   // it is of the newest commit
 	generation int    // counts outcomes: the objects change only with it
 	announced  string // the commit whose refusal has had its events
 	trouble    string // why the repository or its head cannot be read; empty: it can
@@ -33,10 +34,10 @@ type desired struct {
 // maxRefusals bounds the events of one refused commit; the report has all.
 const maxRefusals = 20
 
-// observeCommit takes in the outcome of the newest commit.
-func (s *state) observeCommit(o outcome, now time.Time) {
+// enact puts the outcome of a commit in force.
+func (s *state) enact(o outcome, now time.Time) {
 	d := &s.desired
-	d.outcome, d.known, d.trouble = o, true, ""
+	d.outcome, d.known = o, true
 	d.generation++
 	s.declareNodes(o.objects, now)
 	s.observeSecrets()

@@ -15,9 +15,10 @@ type effects struct {
 	blobs       []blob           // ordered by digest
 	assignments []api.Assignment // ordered by node
 	// needs are the blobs, among those above, that a pod of the assignments cannot start without; by the pod's UID.
-	needs  map[string][]api.Digest
-	routes routeChange
-	events []api.Event
+	needs   map[string][]api.Digest
+	routes  routeChange
+	reverts []revertOrder
+	events  []api.Event
 }
 
 // A blob is content under its digest.

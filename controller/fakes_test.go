@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing/fstest"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -88,6 +89,12 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
 			},
 		}
+		if seconds := args["deadline"]; seconds != "" {
+			d.Spec.ProgressDeadlineSeconds = new(int32)
+			if _, err := fmt.Sscan(seconds, d.Spec.ProgressDeadlineSeconds); err != nil {
+				return api.Object{}, err
+			}
+		}
 		if args["strategy"] == "recreate" {
 			d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
 		}
@@ -130,6 +137,18 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 		return api.Object{
 			Ref: api.Ref{Kind: "Secret", Namespace: "shop", Name: name}, Value: c, Fingerprint: api.Digest(fmt.Sprint("print of ", args)),
 		}, nil
+	case "cluster":
+		c := &api.Cluster{TypeMeta: metav1.TypeMeta{APIVersion: api.ClusterVersion, Kind: "Cluster"}, ObjectMeta: metav1.ObjectMeta{Name: name}}
+		c.Spec.Suspend = args["suspend"] == "true"
+		c.Spec.Rollback = api.RollbackPolicy(args["rollback"])
+		if args["freeze"] != "" {
+			duration, err := time.ParseDuration(args["freeze"])
+			if err != nil {
+				return api.Object{}, err
+			}
+			c.Spec.Freeze = []api.FreezeWindow{{Schedule: "0 3 * * *", Duration: metav1.Duration{Duration: duration}}}
+		}
+		return api.Object{Ref: api.Ref{Kind: "Cluster", Name: name}, Value: c}, nil
 	case "node":
 		n := &corev1.Node{
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{

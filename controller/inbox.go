@@ -23,6 +23,7 @@ type mail struct {
 	acks     map[string]api.Ack
 	outcome  *outcome
 	trouble  *string
+	reverted []reverted
 }
 
 // A seen thing has the time at which it came, for that is what renews a lease.
@@ -83,6 +84,9 @@ func (b *inbox) commit(o outcome) {
 // repository delivers why the repository or its head cannot be read; empty when it can be.
 func (b *inbox) repository(trouble string) { b.put(func(m *mail) { m.trouble = &trouble }) }
 
+// reverted delivers what came of the order to revert a commit.
+func (b *inbox) reverted(r reverted) { b.put(func(m *mail) { m.reverted = append(m.reverted, r) }) }
+
 // observe takes in the mail. It reports whether there is any news to reconcile; the beat of a living node is none.
 func (s *state) observe(m mail, now time.Time) (changed bool) {
 	changed = s.observeNodes(m.nodes, now)
@@ -94,6 +98,10 @@ func (s *state) observe(m mail, now time.Time) (changed bool) {
 	}
 	for _, ack := range m.acks {
 		changed = s.observeAck(ack) || changed
+	}
+	for _, r := range m.reverted {
+		s.observeReverted(r, now)
+		changed = true
 	}
 	if m.outcome != nil {
 		s.observeCommit(*m.outcome, now)

@@ -36,6 +36,13 @@ type Compiler interface {
 	Compile(ctx context.Context, tree fs.FS) (*schema.Result, error)
 }
 
+// A Reverter takes back in Git what a commit did.
+type Reverter interface {
+	// Undo makes a commit that does so; the message is for people and auditors. The revision's branch says where the commit
+	// is: on another than the followed one it is a proposal. An ErrNotUndone is for good.
+	Undo(ctx context.Context, commit, message string) (api.Revision, error)
+}
+
 // A Lease is the right to write, for as long as its holder leads.
 type Lease interface {
 	// Term numbers this leader's rule.

@@ -69,7 +69,7 @@ func NewPreview(in PreviewInput) (Preview, error) {
 	setDefault(&in.ServiceCIDR, defaultServiceCIDR)
 
 	s := newState(limits{serviceCIDR: in.ServiceCIDR}, nil, 0, in.Fleet, in.Now)
-	s.observeCommit(in.From.outcome(), in.Now)
+	s.enact(in.From.outcome(), in.Now)
 	s.inForce = in.From.Objects
 	s.adopt()
 	pods := s.sortedPods()
@@ -83,13 +83,16 @@ func NewPreview(in PreviewInput) (Preview, error) {
 	if input, _, err = r.rehearse(input); err != nil {
 		return Preview{}, err
 	}
-	s.observeCommit(in.To.outcome(), in.Now)
+	s.enact(in.To.outcome(), in.Now)
 	r.nodes, input.Nodes = s.schedulable(), s.plannable()
 	input.Revision, input.Desired, input.Prune = s.desired.head, s.desired.objects, s.desired.mayPrune()
 	if _, preview.Steps, err = r.rehearse(input); err != nil {
 		return Preview{}, err
 	}
 	preview.Problems, preview.Held = r.problems, r.held
+	if h := s.holdOf(in.To.outcome(), in.Now); h != (hold{}) {
+		preview.Problems = append(preview.Problems, api.Problem{Message: h.reason, Warning: true})
+	}
 	return preview, nil
 }
 

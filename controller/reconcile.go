@@ -11,6 +11,7 @@ import (
 // reconcile makes one pass: what should be, given all that is known, against what the bus holds. The effects are the
 // difference: carrying them out and reconciling again gives none, and after a failure the next pass gives them again.
 func (s *state) reconcile(now time.Time) effects {
+	s.promote(now)
 	s.expireLeases(now)
 	s.waiting = ""
 	if !s.planned {
@@ -25,7 +26,9 @@ func (s *state) reconcile(now time.Time) effects {
 		}
 		s.planned = true
 	}
-	return s.effects()
+	e := s.effects()
+	e.reverts = s.orderReverts(now)
+	return e
 }
 
 // plan decides what each node runs and which routes there are.

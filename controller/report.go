@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,14 +14,18 @@ import (
 // The digest of the objects is left to whoever stores them.
 func (s *state) report(now time.Time, trouble error) api.Report {
 	r := api.Report{
-		Time: now, Term: s.term, Repository: s.repository, Head: s.desired.head, Deployed: s.deployed,
+		Time: now, Term: s.term, Repository: s.repository, Head: s.head(), Deployed: s.deployed,
 		Workloads: s.workloads, Jobs: s.jobs, Scales: s.scales, Pending: s.pending, Nodes: []api.NodeCondition{},
 	}
 	if r.Workloads == nil {
 		r.Workloads = []api.WorkloadStatus{}
 	}
+	r.Quarantined = slices.Sorted(maps.Keys(s.quarantined))
 	r.Refused = append(r.Refused, s.desired.refusals()...)
 	r.Refused = append(r.Refused, s.problems...)
+	if s.held != (hold{}) {
+		r.Refused = append(r.Refused, api.Problem{Message: s.held.reason, Warning: true})
+	}
 	if s.waiting != "" {
 		r.Refused = append(r.Refused, api.Problem{Message: s.waiting, Warning: true})
 	}
@@ -37,6 +42,14 @@ func (s *state) report(now time.Time, trouble error) api.Report {
 		r.Nodes = append(r.Nodes, s.condition(n, pods))
 	}
 	return r
+}
+
+// head is the newest commit, be it in force or not.
+func (s *state) head() api.Revision {
+	if s.newestKnown {
+		return s.newest.head
+	}
+	return s.desired.head
 }
 
 // refusals are why the head is not in force as a whole. What a whole commit is only warned of is not among them.

@@ -27,6 +27,7 @@ import (
 //	turn NAME slow|deaf|cut     or quick, hearing, healed
 //	advance DURATION            time goes by; machines that are not cut give signs of life
 //	restart [lose=...]          a new leader, with the store, or without all or some buckets of it
+//	reverted COMMIT [HOW]       a revert that was ordered is made; or "proposed", "failed", "impossible"
 //	fail-repository             the repository cannot be read, and why
 //	preview [whole=false]       what the objects would change, from the head on
 //	starts                      every pod that machines ever started
@@ -62,7 +63,7 @@ type scene struct {
 
 var testLimits = limits{
 	repository: "test", serviceCIDR: defaultServiceCIDR,
-	nodeLease: 10 * time.Second, drainTimeout: 5 * time.Second, settle: 2 * time.Second,
+	nodeLease: 10 * time.Second, drainTimeout: 5 * time.Second, settle: 2 * time.Second, revertGrace: 15 * time.Second,
 }
 
 func newScene(t *testing.T) *scene {
@@ -98,6 +99,20 @@ func (w *scene) run(d *datadriven.TestData) (string, error) {
 		}
 		w.source.commit(d.CmdArgs[0].Key, strings.Split(d.Input, "\n")...)
 		return w.deliver()
+	case "reverted":
+		r := reverted{commit: d.CmdArgs[0].Key, made: api.Revision{Branch: "main", Commit: "undo-" + d.CmdArgs[0].Key}}
+		for _, a := range d.CmdArgs[1:] {
+			switch a.Key {
+			case "proposed":
+				r.made.Branch = "headway/revert"
+			case "failed":
+				r.err = errors.New("the server cannot be reached")
+			case "impossible":
+				r.err = fmt.Errorf("%w: later commits changed the same files", ErrNotUndone)
+			}
+		}
+		w.leader.inbox.reverted(r)
+		w.leader.state.observe(w.leader.inbox.take(), w.now)
 	case "fail-repository":
 		w.leader.inbox.repository(d.Input)
 	case "reconcile":
@@ -252,6 +267,9 @@ func (w *scene) reconcile() (string, error) {
 	var out strings.Builder
 	for _, line := range w.bus.writes {
 		fmt.Fprintln(&out, line)
+	}
+	for _, order := range e.reverts {
+		fmt.Fprintf(&out, "revert %s:\n  %s\n", order.commit, w.readable(strings.ReplaceAll(strings.TrimSpace(order.message), "\n", "\n  ")))
 	}
 	for _, ev := range e.events {
 		w.bus.record(ev)

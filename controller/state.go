@@ -15,6 +15,7 @@ type limits struct {
 	serviceCIDR  string
 	nodeLease    time.Duration
 	drainTimeout time.Duration
+	revertGrace  time.Duration // how long a leader looks on before it reverts, and after each failure to
 	settle       time.Duration // how long a fresh store waits after each node that turns up
 }
 
@@ -25,10 +26,14 @@ type state struct {
 	term    api.Term
 	started time.Time // when this leader began: no lease is older
 
-	desired desired
-	nodes   map[string]*node
-	acks    map[string]uint64 // by node: the revision of the routes that its kernel has
-	routes  routeBook
+	newest      outcome // of the head
+	newestKnown bool
+	held        hold            // why the newest commit is not in force
+	quarantined map[string]bool // commits that were reverted for failing
+	desired     desired
+	nodes       map[string]*node
+	acks        map[string]uint64 // by node: the revision of the routes that its kernel has
+	routes      routeBook
 	// draining counts the pods that wait to leave their assignment.
 	draining int
 	sealer   Sealer
@@ -45,10 +50,11 @@ type state struct {
 	planned  bool      // this leader has planned once: from then on it knows what runs
 	waiting  string    // what the first plan waits for; empty once planned
 
-	inForce   []api.Object // what Git wants, and what it wants no more but may not be deleted; nil is unknown
-	version   int          // counts changes of inForce
-	enforced  int          // the generation of the desired objects that inForce was made of
-	kept      []api.Object // those that Git wants no more
+	reverts   map[string]*revert // by commit
+	inForce   []api.Object       // what Git wants, and what it wants no more but may not be deleted; nil is unknown
+	version   int                // counts changes of inForce
+	enforced  int                // the generation of the desired objects that inForce was made of
+	kept      []api.Object       // those that Git wants no more
 	deletions []planner.Deletion
 	scales    []api.ScaleRecord
 	workloads []api.WorkloadStatus
@@ -69,8 +75,9 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 		nodes: map[string]*node{}, acks: map[string]uint64{},
 		routes: newRouteBook(found.Routes, found.RouteRevision),
 		stored: map[api.Digest]bool{}, blobs: map[api.Digest][]byte{},
-		templates: map[api.Digest]*api.PodTemplate{},
-		secrets:   map[api.Ref]api.Object{}, sealed: map[sealedKey]api.Digest{},
+		templates:   map[api.Digest]*api.PodTemplate{},
+		quarantined: map[string]bool{}, reverts: map[string]*revert{},
+		secrets: map[api.Ref]api.Object{}, sealed: map[sealedKey]api.Digest{},
 		announced: map[string]bool{},
 		fresh:     len(found.Nodes)+len(found.Assignments)+len(found.Statuses) == 0,
 	}
@@ -95,6 +102,9 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 // resume goes on from what the leader before reported, so that nothing is said twice.
 func (s *state) resume(r api.Report) {
 	s.workloads, s.pending, s.deployed, s.found, s.scales = r.Workloads, r.Pending, r.Deployed, r.Jobs, r.Scales
+	for _, commit := range r.Quarantined {
+		s.quarantined[commit] = true
+	}
 	for _, p := range r.Pending {
 		s.announced[p.Pod.String()] = true
 	}
@@ -110,7 +120,12 @@ func (s *state) resume(r api.Report) {
 
 // due is when reconcile has something to do only because time goes by; zero is never.
 func (s *state) due() time.Time {
-	due := s.planWake
+	due := earlier(s.planWake, s.held.until)
+	for _, r := range s.reverts {
+		if !r.asked && !r.ended {
+			due = earlier(due, r.again)
+		}
+	}
 	for _, n := range s.nodes {
 		if !n.lost {
 			due = earlier(due, n.seen.Add(s.nodeLease))

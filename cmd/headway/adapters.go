@@ -2,13 +2,35 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"headway.dev/headway/api"
 	"headway.dev/headway/bus"
 	"headway.dev/headway/controller"
+	"headway.dev/headway/sync/remote"
+	"headway.dev/headway/sync/revert"
 )
+
+// A gitReverter takes back commits in the repository that the control plane follows.
+type gitReverter struct {
+	url, branch string
+	author      revert.Person
+}
+
+func (g gitReverter) Undo(ctx context.Context, commit, message string) (api.Revision, error) {
+	made, err := revert.Undo(ctx, revert.Options{
+		URL: g.url, Ref: g.branch, Author: g.author, Time: time.Now(), Message: message,
+		Proposal: "headway/revert-" + api.ShortCommit(commit),
+	}, commit)
+	for _, final := range []error{revert.ErrConflict, revert.ErrNothing, revert.ErrDirty, remote.ErrRejected} {
+		if errors.Is(err, final) {
+			return made, fmt.Errorf("%w: %w", controller.ErrNotUndone, err)
+		}
+	}
+	return made, err
+}
 
 // controllerBus is the bus as the controller sees it.
 type controllerBus struct{ *bus.Conn }

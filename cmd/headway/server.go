@@ -19,6 +19,7 @@ import (
 	"headway.dev/headway/controller"
 	"headway.dev/headway/seal"
 	"headway.dev/headway/sync/mirror"
+	"headway.dev/headway/sync/revert"
 	"headway.dev/headway/sync/webhook"
 )
 
@@ -26,6 +27,7 @@ import (
 type serverOptions struct {
 	repo, branch, path string
 	poll               time.Duration
+	email              string
 	dir                string
 	listen             string
 	nats, credentials  string
@@ -42,6 +44,7 @@ func (o *serverOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.branch, "branch", "", "branch or tag to follow (default: the repository's own)")
 	f.StringVar(&o.path, "path", "", "folder of the repository that holds the manifests (default: all of it)")
 	f.DurationVar(&o.poll, "poll", 10*time.Second, "how often to look for commits when nothing tells of them")
+	f.StringVar(&o.email, "email", "headway@localhost", "address under which the control plane commits, where it reverts what failed")
 	f.StringVar(&o.serviceCIDR, "service-cidr", "10.96.0.0/16", "range of the services' addresses")
 	f.DurationVar(&o.nodeLease, "node-lease", 10*time.Second, "how long a node may be silent before its pods are replaced")
 	f.StringVar(&o.webhook, "webhook", "", "address on which to take push webhooks, such as :9443 (default: none)")
@@ -109,6 +112,7 @@ func runServer(ctx context.Context, o serverOptions, started chan<- struct{}, lo
 		Compiler:    compiler,
 		Bus:         controllerBus{conn},
 		Sealer:      seal.Seal,
+		Reverter:    gitReverter{o.repo, o.branch, revert.Person{Name: "headway", Email: o.email}},
 		ServiceCIDR: o.serviceCIDR,
 		NodeLease:   o.nodeLease,
 		Logger:      log.With("part", "controller"),

@@ -17,7 +17,7 @@ import (
 	"headway.dev/headway/sync/remote"
 )
 
-// ErrConflict: later commits changed what the commit to be undone had changed.
+// ErrConflict is the error of undoing what later commits have changed again.
 var ErrConflict = errors.New("later commits changed the same files")
 
 // Undo makes one commit on the branch that takes back what one earlier commit changed, whatever came after it, as git revert
