@@ -43,6 +43,7 @@ var rules = []rule{
 	{path: "node/iptables", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/volume", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/probe", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
+	{path: "node/health", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/dns", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 }
 

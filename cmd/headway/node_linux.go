@@ -19,6 +19,7 @@ import (
 	"headway.dev/headway/node"
 	"headway.dev/headway/node/containerd"
 	"headway.dev/headway/node/dns"
+	"headway.dev/headway/node/health"
 	"headway.dev/headway/node/iptables"
 	"headway.dev/headway/node/logfile"
 	"headway.dev/headway/node/network"
@@ -197,10 +198,11 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	if err != nil {
 		return err
 	}
+	checks := health.New(health.Options{Node: o.name, Logger: log.With("part", "health")})
 	agent, err := node.New(node.Config{
 		Info: info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
-		Logs: logfile.New(), Router: routers{m.router, names},
+		Logs: logfile.New(), Router: routers{m.router, names, checks},
 		HostIP: info.Addresses[0], Nameserver: m.network.Gateway().String(), Domain: clusterDomain,
 		Logger: log.With("part", "agent"),
 	})
@@ -209,6 +211,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return names.Run(ctx) })
+	group.Go(func() error { return checks.Run(ctx) })
 	group.Go(func() error { return agent.Run(ctx) })
 	group.Go(func() error {
 		return conn.ServeStreams(ctx, o.name, func(ctx context.Context, r api.StreamRequest, s *bus.Stream) { agent.Serve(ctx, r, s) })
@@ -219,10 +222,11 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	return nil
 }
 
-// routers programs the kernel first, and then tells the names.
+// routers programs the kernel first, and then tells the names, and those that check what the kernel has.
 type routers struct {
 	kernel *iptables.Router
 	names  *dns.Server
+	checks *health.Server
 }
 
 func (r routers) Apply(ctx context.Context, table api.RouteTable) error {
@@ -230,6 +234,7 @@ func (r routers) Apply(ctx context.Context, table api.RouteTable) error {
 		return err
 	}
 	r.names.Update(table)
+	r.checks.Update(table)
 	return nil
 }
 
