@@ -56,6 +56,9 @@ func (c *checker) in(step any, f func()) {
 
 // check holds a value against what a field allows.
 func (c *checker) check(f *fieldRule, typ *constraint, v *value) {
+	if f.anycase {
+		v = c.spelt(typ, v)
+	}
 	for _, a := range typ.arms {
 		if !a.fits(v) {
 			continue
@@ -73,6 +76,17 @@ func (c *checker) check(f *fieldRule, typ *constraint, v *value) {
 	}
 	c.mismatch(f, typ, v)
 	c.out = append(c.out, "null"...)
+}
+
+// spelt gives the value of a list of values that differs from what is written in case only.
+func (c *checker) spelt(typ *constraint, v *value) *value {
+	for _, l := range typ.literals(nil) {
+		if v.kind == stringKind && l != v.text && strings.EqualFold(l, v.text) {
+			c.note(v.pos, fmt.Sprintf("%s is taken for %s", show(v), l))
+			return &value{kind: stringKind, pos: v.pos, text: l}
+		}
+	}
+	return v
 }
 
 // blocked refuses a value that the field may have in Kubernetes only.
@@ -218,7 +232,7 @@ func (c *checker) member(f *fieldRule, m *field, start int) {
 	}
 	switch f.class {
 	case refused:
-		if v.empty() && (v.kind != structKind || !f.member) {
+		if f.saysNothing(v) {
 			return
 		}
 		c.refuse(m.pos, "is refused: %s", f.reason)

@@ -20,7 +20,7 @@ func (e *cueEvaluation) load(dirs []string) map[string][]*build.Instance {
 		if dir == e.module.root {
 			rest = "."
 		}
-		args[i] = "./" + rest
+		args[i] = "./" + rest + "/." // without it, a directory with a dot in its name would count as a file
 	}
 	root := e.module.onDisk(e.module.root)
 	config := &load.Config{

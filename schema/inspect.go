@@ -18,6 +18,8 @@ type inspection struct {
 	ref      api.Ref
 	problems []api.Problem
 	uses     []use
+	// effectless says why the object is taken without effect, if it is.
+	effectless string
 }
 
 // A use is a mention of another object that must exist.

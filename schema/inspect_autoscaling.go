@@ -1,6 +1,10 @@
 package schema
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 )
 
@@ -22,7 +26,25 @@ func finishHorizontalPodAutoscaler(i *inspection, h *autoscalingv2.HorizontalPod
 		i.stabilization([]any{"spec", "behavior", "scaleUp"}, b.ScaleUp)
 		i.stabilization([]any{"spec", "behavior", "scaleDown"}, b.ScaleDown)
 	}
-	i.use([]any{"spec", "scaleTargetRef", "name"}, h.Spec.ScaleTargetRef.Kind, h.Spec.ScaleTargetRef.Name, "", nil)
+	i.scaleTarget(h.Spec.ScaleTargetRef)
+}
+
+// scaleTarget notes the workload that is to be scaled. One of a kind that is not Kubernetes' own is not run here.
+func (i *inspection) scaleTarget(target autoscalingv2.CrossVersionObjectReference) {
+	at := []any{"spec", "scaleTargetRef"}
+	scalable := []string{"Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"}
+	switch {
+	case slices.Contains(scalable, target.Kind):
+		i.use(under(at, "name"), target.Kind, target.Name, "", nil)
+	case slices.Contains(ownGroups(), groupOf(target.APIVersion)):
+		hint := ""
+		if near := nearest(target.Kind, scalable); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		i.fail(under(at, "kind"), "%s is not one of %s%s", shorten(target.Kind), strings.Join(scalable, ", "), hint)
+	default:
+		i.effectless = fmt.Sprintf("%s of %s is not run here, so that there is nothing to scale", target.Kind, target.APIVersion)
+	}
 }
 
 func (i *inspection) stabilization(at []any, r *autoscalingv2.HPAScalingRules) {

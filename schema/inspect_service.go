@@ -11,9 +11,6 @@ func finishService(i *inspection, s *corev1.Service) {
 	defaultService(s)
 	spec := []any{"spec"}
 	headless, external := s.Spec.ClusterIP == corev1.ClusterIPNone, s.Spec.Type == corev1.ServiceTypeExternalName
-	if len(s.Spec.Selector) == 0 && !external {
-		i.fail(under(spec, "selector"), "is empty: write the labels of the pods that take the connections (addresses written by hand are not supported yet)")
-	}
 	if len(s.Spec.Ports) == 0 && !headless && !external {
 		i.fail(under(spec, "ports"), "has 0 items, but must be a list with at least 1 item")
 	}

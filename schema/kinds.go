@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -104,9 +103,6 @@ func (c *Compiler) judge(apiVersion, kind string) verdict {
 	}
 	if e != nil {
 		if old := findOldVersion(apiVersion, kind); old != nil {
-			if old.instead != "" {
-				return verdict{field: "apiVersion", problem: fmt.Sprintf("%s of %s is not read: %s", shorten(apiVersion), kind, old.instead)}
-			}
 			return verdict{entry: e, old: old}
 		}
 	}

@@ -12,8 +12,8 @@ import (
 
 // compileKustomizations builds the kustomizations of which anything that they look at has changed.
 func (c *Compiler) compileKustomizations(ctx context.Context, l *listing, k *kustomizations, generation uint64, add func(*fileResult)) error {
-	if len(k.problems) > 0 {
-		add(&fileResult{problems: k.problems})
+	if len(k.problems) > 0 || len(k.notes) > 0 {
+		add(&fileResult{problems: k.problems, notes: k.notes})
 	}
 	state := &pathStates{l: l, kinds: map[string]fs.FileMode{}, known: map[string]string{}}
 	built := map[string]*fileResult{}

@@ -188,3 +188,28 @@ func (k *kustomization) resolve(l kustomizeLink) (string, string) {
 	}
 	return to, ""
 }
+
+// deprecated are the fields that kustomize still reads, but advises against, with what it has instead. The library prints
+// that on standard error, without the file.
+func deprecated() map[string]string {
+	return map[string]string{
+		"bases": "resources", "commonLabels": "labels", "imageTags": "images", "patchesJson6902": "patches",
+		"patchesStrategicMerge": "patches", "vars": "replacements",
+	}
+}
+
+// deprecations notes the fields that kustomize advises against.
+func (k *kustomization) deprecations() []note {
+	if k.doc == nil {
+		return nil
+	}
+	var notes []note
+	for _, f := range k.doc.fields {
+		if instead, ok := deprecated()[f.name]; ok && f.value.kind != nullKind {
+			notes = append(notes, note{key: "Kustomization." + f.name, problem: api.Problem{
+				Source: f.pos, Field: f.name, Message: "is deprecated by kustomize: write " + instead, Warning: true,
+			}})
+		}
+	}
+	return notes
+}

@@ -15,6 +15,7 @@ type kustomizations struct {
 	roots    []string          // directories to build
 	files    map[string]string // the kustomization file of each directory
 	problems []api.Problem
+	notes    []note // of what kustomize advises against
 }
 
 // A kustomizeGraph finds out what kustomizations reach.
@@ -56,6 +57,7 @@ func (c *Compiler) kustomizations(l *listing, generation uint64) *kustomizations
 	for _, dir := range k.roots {
 		k.files[dir] = g.byDir[dir].file
 	}
+	k.notes = g.deprecations()
 	k.problems = append(k.problems, g.takeOut(len(k.roots) == 1 && k.roots[0] == ".")...)
 	return k
 }
@@ -195,4 +197,13 @@ func unusedFiles(file string, names []string) api.Problem {
 	p := fileProblem(file, "leaves out %s%s, which is not used: list it under resources, or move it out of the directory", strings.Join(names, ", "), more).problems[0]
 	p.Warning = true
 	return p
+}
+
+// deprecations notes what kustomize advises against, in any kustomization.
+func (g *kustomizeGraph) deprecations() []note {
+	var notes []note
+	for _, k := range g.byDir {
+		notes = append(notes, k.deprecations()...)
+	}
+	return notes
 }

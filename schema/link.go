@@ -31,6 +31,8 @@ type linker struct {
 	// open are the namespaces with workloads that could not be read: a service may well select those. blind stands for all namespaces, when a whole file could not be read.
 	open  map[string]bool
 	blind bool
+	// byHand are the services that have addresses written by hand; nil until it is asked for.
+	byHand map[api.Ref]bool
 	// strict refuses kinds that are not run here.
 	strict bool
 }

@@ -8,6 +8,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -60,6 +61,7 @@ func (l *linker) selections() {
 		switch v := d.value.(type) {
 		case *corev1.Service:
 			if len(v.Spec.Selector) == 0 {
+				l.unselective(d.ref, v)
 				continue
 			}
 			selector = labels.SelectorFromSet(v.Spec.Selector)
@@ -83,6 +85,32 @@ func (l *linker) selections() {
 			l.at(d.ref, true, "spec.selector", "%s selects no pod of the namespace", selector)
 		}
 	}
+}
+
+// unselective warns of a service that neither selects pods nor has addresses written by hand.
+func (l *linker) unselective(ref api.Ref, s *corev1.Service) {
+	if s.Spec.Type == corev1.ServiceTypeExternalName || l.addressed()[ref] {
+		return
+	}
+	l.at(ref, true, "spec.selector", "is empty, and no Endpoints or EndpointSlice has addresses for it: write the labels of the pods that take the connections")
+}
+
+// addressed are the services that have addresses written by hand.
+func (l *linker) addressed() map[api.Ref]bool {
+	if l.byHand != nil {
+		return l.byHand
+	}
+	l.byHand = map[api.Ref]bool{}
+	for _, d := range l.declared {
+		service := api.Ref{Kind: "Service", Namespace: d.ref.Namespace, Name: d.ref.Name}
+		if slice, ok := d.value.(*discoveryv1.EndpointSlice); ok {
+			service.Name = slice.Labels[discoveryv1.LabelServiceName]
+		} else if d.ref.Kind != "Endpoints" {
+			continue
+		}
+		l.byHand[service] = true
+	}
+	return l.byHand
 }
 
 // clusters finds the settings of the fleet, of which there may be one.

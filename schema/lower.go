@@ -293,6 +293,8 @@ func (f *fieldRule) attribute(a *ast.Attribute) error {
 		f.unique = body
 	case "secret":
 		f.secret = true
+	case "anycase":
+		f.anycase = true
 	case "value":
 		value, reason, _ := strings.Cut(body, ",")
 		b := valueBlock{value: value}

@@ -6,7 +6,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -44,11 +43,8 @@ func (d *declared) stands() bool { return d.value != nil && !d.faulty && !d.refu
 // right reports that nothing is wrong with the object itself, be its kind run here or not.
 func (d *declared) right() bool { return d.value != nil && !d.faulty }
 
-// compileData reads a YAML or JSON file.
+// compileData reads a YAML or JSON file, which is text in UTF-8.
 func (c *Compiler) compileData(file string, data []byte) *fileResult {
-	if !utf8.Valid(data) {
-		return fileProblem(file, "is not text in UTF-8: save it as UTF-8")
-	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	// Most other files, such as the values of a chart, are known without parsing, and need not even be YAML.
 	if !bytes.Contains(data, []byte("apiVersion")) && !bytes.Contains(data, []byte("kind")) {
@@ -82,6 +78,9 @@ func noObject(file string, data []byte) *fileResult {
 
 // document takes in one document, or the items of a List. It reports whether there was any object, right or wrong.
 func (c *Compiler) document(r *fileResult, doc *value) bool {
+	if doc.kind == listKind {
+		return c.list(r, doc)
+	}
 	if doc.kind != structKind {
 		return false
 	}
@@ -134,14 +133,25 @@ func (c *Compiler) items(r *fileResult, list, items *value) {
 			}
 		}
 		if !c.document(r, item) {
-			r.problems = append(r.problems, api.Problem{Source: item.pos, Message: "is an item of a List, but no object: it has neither apiVersion nor kind"})
+			r.problems = append(r.problems, api.Problem{Source: item.pos, Message: "is an item of a list of objects, but no object: it has neither apiVersion nor kind"})
 		}
 	}
+}
+
+// list takes in a list of objects, as if it were the items of a List. A list without any is something else, such as a patch.
+func (c *Compiler) list(r *fileResult, doc *value) bool {
+	isObject := func(v *value) bool { return v.get("apiVersion") != nil || v.get("kind") != nil }
+	if !slices.ContainsFunc(doc.items, isObject) {
+		return false
+	}
+	c.items(r, doc, doc)
+	return true
 }
 
 // object compiles one object.
 func (c *Compiler) object(r *fileResult, doc *value) {
 	apiVersion, kind := doc.str("apiVersion"), doc.str("kind")
+	c.generatedName(r, doc)
 	d := &declared{ref: c.refOf(doc), source: doc.pos}
 	v := c.judge(apiVersion, kind)
 	if v.entry == nil {
@@ -184,6 +194,12 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	r.problems = append(r.problems, in.problems...)
 	d.faulty = slices.ContainsFunc(in.problems, func(p api.Problem) bool { return !p.Warning })
 	d.uses = in.uses
+	if in.effectless != "" {
+		d.effectless = true
+		r.notes = append(r.notes, note{foreign: true, key: d.ref.Kind + " " + in.effectless, problem: api.Problem{
+			Source: doc.pos, Ref: d.ref, Message: "has no effect: " + in.effectless, Warning: true,
+		}})
+	}
 	d.value = named(object, d.ref)
 	if secret, ok := object.(*corev1.Secret); ok && d.right() {
 		d.fingerprint = c.fingerprints.of(d.ref, secret)

@@ -7,16 +7,12 @@ type oldVersion struct {
 	apiVersion, kind string
 	// convert makes the object one of the kind's own version, where more than the apiVersion differs.
 	convert func(doc, spec *value)
-	// instead says what to write, where the shape differs; it refuses the object.
-	instead string
 	// served reports that Kubernetes still serves it: nobody need write anything else.
 	served bool
 }
 
 // oldVersions lists them. What a version left to other defaults than the kind's own is written out by its convert.
 func oldVersions() []oldVersion {
-	const ingress = "write networking.k8s.io/v1, where a backend is {service: {name: web, port: {number: 80}}}, " +
-		"spec.backend is spec.defaultBackend, and every path has a pathType, such as Prefix"
 	return []oldVersion{
 		{apiVersion: "extensions/v1beta1", kind: "Deployment", convert: convertFirstDeployment},
 		{apiVersion: "apps/v1beta1", kind: "Deployment", convert: convertSecondDeployment},
@@ -29,13 +25,12 @@ func oldVersions() []oldVersion {
 		{apiVersion: "apps/v1beta2", kind: "StatefulSet"},
 		{apiVersion: "batch/v1beta1", kind: "CronJob"},
 		{apiVersion: "batch/v2alpha1", kind: "CronJob"},
-		{apiVersion: "extensions/v1beta1", kind: "Ingress", instead: ingress},
-		{apiVersion: "networking.k8s.io/v1beta1", kind: "Ingress", instead: ingress},
+		{apiVersion: "extensions/v1beta1", kind: "Ingress", convert: convertFirstIngress},
+		{apiVersion: "networking.k8s.io/v1beta1", kind: "Ingress", convert: convertFirstIngress},
 		{apiVersion: "networking.k8s.io/v1beta1", kind: "IngressClass"},
 		{apiVersion: "extensions/v1beta1", kind: "NetworkPolicy"},
 		{apiVersion: "autoscaling/v1", kind: "HorizontalPodAutoscaler", convert: convertFirstAutoscaler, served: true},
-		{apiVersion: "autoscaling/v2beta1", kind: "HorizontalPodAutoscaler", instead: "write autoscaling/v2, where a metric's " +
-			"targetAverageUtilization: 50 is target: {type: Utilization, averageUtilization: 50}"},
+		{apiVersion: "autoscaling/v2beta1", kind: "HorizontalPodAutoscaler", convert: convertSecondAutoscaler},
 		{apiVersion: "autoscaling/v2beta2", kind: "HorizontalPodAutoscaler"},
 		{apiVersion: "policy/v1beta1", kind: "PodDisruptionBudget", convert: convertFirstBudget},
 		{apiVersion: "storage.k8s.io/v1beta1", kind: "StorageClass"},

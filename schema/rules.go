@@ -47,6 +47,12 @@ type structRule struct {
 	oneOf  []oneOf
 }
 
+// saysNothing tells a value that is as good as none, so that it may stand at a refused field. The number 0 of a user or a
+// group is one like any other; and the presence of some structs is what they say.
+func (f *fieldRule) saysNothing(v *value) bool {
+	return v.empty() && (v.kind != structKind || !f.member) && (v.kind != intKind || f.typ.name != "#ID")
+}
+
 // holdsSecrets reports a map of any keys to values that may not be shown.
 func (r *structRule) holdsSecrets() bool {
 	return len(r.fields) == 0 && len(r.keys) > 0 && r.keys[0].secret
@@ -83,6 +89,7 @@ type fieldRule struct {
 	reason   string       // why it is accepted or refused
 	values   []valueBlock // values that the type has, but that are refused
 	secret   bool         // no error may show the value
+	anycase  bool         // one of the values in other case is taken for it
 	unique   string       // the key that no two items of the list may share
 	member   bool         // one of several of which one must be chosen: present even when empty
 	typ      *constraint

@@ -89,17 +89,14 @@ or as an error where the Cluster object has ` + "`unsupported: refuse`" + `.
 	p.WriteString(`## Old versions
 
 Objects of these versions are read as if they were written in the new one, with what they left to other defaults written
-out; the plan asks to write the new one. Those whose shape differs are refused.
+out and what has moved since in its place; the plan asks to write the new one.
 
 | kind | apiVersion | |
 |---|---|---|
 `)
 	for _, o := range oldVersions() {
 		what := "read"
-		switch {
-		case o.instead != "":
-			what = "refused: " + o.instead
-		case o.served:
+		if o.served {
 			what = "read; Kubernetes still serves it"
 		}
 		fmt.Fprintf(p, "| %s | %s | %s |\n", o.kind, o.apiVersion, cell(what))
