@@ -24,8 +24,9 @@ type wanted struct {
 	owners    map[api.Ref]bool
 	services  []service        // ordered by ref
 	declared  map[api.Ref]bool // the services
-	quotas    []api.Object     // the resource quotas, ordered by ref
-	budgets   []budget         // ordered by ref
+	storage   *storage
+	quotas    []api.Object // the resource quotas, ordered by ref
+	budgets   []budget     // ordered by ref
 	replicas  map[api.Ref]int
 	scalers   map[api.Ref]api.Object // the autoscalers, by their target
 	// protected are the workloads that are not to be deleted without an approval.
@@ -50,11 +51,14 @@ type service struct {
 
 func newWanted(objects []api.Object) *wanted {
 	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}, replicas: map[api.Ref]int{}, scalers: map[api.Ref]api.Object{}}
-	w.order = newOrder(objects)
+	w.order, w.storage = newOrder(objects), newStorage(objects)
 	configs, ranges := ConfigsOf(objects), limitRangesOf(objects)
 	for _, o := range objects {
 		if _, _, ok := podsOf(o.Value); ok {
 			template, err := templateOf(o, configs, ranges[o.Ref.Namespace])
+			if err == nil {
+				err = w.storage.check(o, &template.Pod.Spec)
+			}
 			told := false
 			if w.order != nil && w.order.cycles[o.Ref] != "" {
 				err, told = errors.New(w.order.cycles[o.Ref]), true
@@ -108,6 +112,7 @@ type pass struct {
 	scaled   map[api.Ref]int     // what autoscalers make of their targets
 	quotas   map[string][]*quota // by namespace, those that were asked for
 	budgets  []budget            // with what is left of each
+	sites    *sites              // nil until a pod with claims is made
 	refused  map[api.Ref]bool    // the workloads whose refusal has been told
 	// templates are those of the wanted workloads; nil until they are asked for.
 	templates map[api.Digest]*api.PodTemplate
@@ -224,7 +229,7 @@ func (p *pass) create(id api.PodIdentity, template Template, reason string) {
 
 // add plans a new pod of the template, which the action says more of.
 func (p *pass) add(a Action, template Template) {
-	if !p.admit(&a, template.Pod) {
+	if !p.bind(&a, template.Pod) || !p.admit(&a, template.Pod) {
 		return
 	}
 	a.Kind, a.Class = CreatePod, ClassMissing

@@ -46,6 +46,8 @@ type Input struct {
 	Jobs []api.JobRecord
 	// Usage is what pods used of late, as nodes measured it; of several of one pod the newest counts.
 	Usage []Usage
+	// Claims are the claims whose data nodes have, of every node as it last said.
+	Claims []api.HeldClaim
 	// Scales are what the last plan said of the autoscalers. Without them their targets keep the pods that they have.
 	Scales []api.ScaleRecord
 	Now    time.Time
@@ -95,6 +97,10 @@ type Plan struct {
 	Jobs []api.JobRecord `json:"jobs,omitempty"`
 	// Scales are the records of autoscalers to keep; ordered by target.
 	Scales []api.ScaleRecord `json:"scales,omitempty"`
+	// Claims are all claims that are to stay, wanted or kept; ordered by ref. Released are those of the Input whose data is
+	// to be deleted, ordered by ref and node: only by a retention policy or an approval, and never while a pod uses them.
+	Claims   []api.Claim         `json:"claims,omitempty"`
+	Released []api.ReleasedClaim `json:"released,omitempty"`
 	// Kept are the objects that Git does not hold and that are in force nonetheless; ordered by ref.
 	Kept []api.Object `json:"-"`
 	// Problems are objects that cannot be carried out as declared.
@@ -124,7 +130,8 @@ type Action struct {
 	Class  Class  `json:"class"`
 	Reason string `json:"reason"`
 	Commit string `json:"commit"`
-	// Pinned is the only node that a created pod may run on, which is a DaemonSet's; empty leaves the choice to the scheduler.
+	// Pinned is the only node that a created pod may run on: a DaemonSet's, or the one that has its data. Empty leaves the
+	// choice to the scheduler.
 	Pinned string `json:"pinned,omitempty"`
 	// Template is what a created pod runs; nil for a stop.
 	Template *api.PodTemplate `json:"-"`
@@ -171,6 +178,7 @@ func Compute(in Input) Plan {
 func compute(in Input, want *wanted, pruning *pruning) Plan {
 	p := newPass(in, want)
 	p.takeOver(pruning)
+	p.plan.Problems = append(p.plan.Problems, want.storage.problems...)
 	if want.order != nil {
 		p.plan.Problems = append(p.plan.Problems, want.order.problems...)
 	}
@@ -179,6 +187,7 @@ func compute(in Input, want *wanted, pruning *pruning) Plan {
 	}
 	p.countObjects()
 	p.prune()
+	p.claims()
 	p.routes()
 	return p.finish()
 }

@@ -136,6 +136,11 @@ func (p *pruning) find(in *Input) int {
 			find(ref)
 		}
 	}
+	for i := range in.Claims { // maybe nobody knows of it any more but the node that has it
+		if held := &in.Claims[i]; held.Owner == held.Ref && !desired[held.Ref] {
+			find(held.Ref)
+		}
+	}
 	for _, d := range gone {
 		p.deletions = append(p.deletions, *d)
 	}

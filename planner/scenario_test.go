@@ -23,7 +23,7 @@ import (
 //	apply                        carries it out, and prints the pods
 //	settle                       plans and carries out until nothing is left to do at this time, all pods getting ready
 //	advance D                    lets time pass
-//	pods, routes, records        print what there is
+//	pods, routes, records, claims   print what there is
 //	forget                       the control plane loses all that Git and the nodes do not know
 //	rehearse                     prints all that would be done, on an ideal fleet
 //
@@ -72,6 +72,8 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		return w.printPods(), nil
 	case "routes":
 		return printRoutes(Compute(w.Input)), nil
+	case "claims":
+		return w.printClaims(), nil
 	case "forget":
 		w.Routes, w.Rollouts, w.Templates, w.Jobs, w.Deployed, w.Scales = nil, nil, nil, nil, nil, nil
 		return "", nil
@@ -119,6 +121,10 @@ func (w *world) git(t *testing.T, d *datadriven.TestData) (string, error) {
 func (w *world) observe(words []string) error {
 	if words[0] == "stopped" {
 		w.Pods = slices.DeleteFunc(w.Pods, func(pod Pod) bool { return isStopping(&pod) && !pod.Lost })
+		return nil
+	}
+	if words[0] == "claims" { // nodes have what their pods claim, and no longer what was released
+		w.holdClaims()
 		return nil
 	}
 	if words[0] == "joined" {

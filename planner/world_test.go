@@ -121,8 +121,8 @@ func parseObject(line string) (api.Object, error) {
 		kind, value = "HorizontalPodAutoscaler", newAutoscaler(meta, f)
 	case "budget":
 		kind, value = "PodDisruptionBudget", newBudget(meta, f)
-	case "claim":
-		kind, value = "PersistentVolumeClaim", &corev1.PersistentVolumeClaim{ObjectMeta: meta}
+	case "claim", "storageclass", "volume":
+		kind, value = newStorageObject(words[0], meta, f)
 	case "namespace":
 		return api.Object{
 			Ref: api.Ref{Kind: "Namespace", Name: name}, Source: api.Position{File: name + ".yaml", Line: 1},
@@ -187,9 +187,7 @@ func newStatefulSet(meta metav1.ObjectMeta, f fields) *appsv1.StatefulSet {
 	if partition != nil || unavailable != nil {
 		s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{Partition: partition, MaxUnavailable: unavailable}
 	}
-	if volume, ok := f.take("claim"); ok {
-		s.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: volume}}}
-	}
+	setClaims(&s.Spec, f)
 	s.Spec.Template.Labels = map[string]string{"app": meta.Name}
 	s.Spec.Template.Spec = podSpec(meta.Name, f)
 	return s
@@ -348,6 +346,11 @@ func podSpec(name string, f fields) corev1.PodSpec {
 		c.Env = []corev1.EnvVar{{Name: "MODE", Value: value}}
 	}
 	spec := corev1.PodSpec{Containers: []corev1.Container{c}}
+	if claim, ok := f.take("mounts"); ok {
+		spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
+		}}}
+	}
 	spec.Hostname, _ = f.take("hostname")
 	spec.Subdomain, _ = f.take("subdomain")
 	return spec

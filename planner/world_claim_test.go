@@ -1,0 +1,108 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"headway.dev/headway/api"
+)
+
+// newStorageObject reads a claim, a storageclass or a volume; nil is another kind.
+func newStorageObject(word string, meta metav1.ObjectMeta, f fields) (string, runtime.Object) {
+	switch word {
+	case "claim":
+		return "PersistentVolumeClaim", &corev1.PersistentVolumeClaim{ObjectMeta: meta, Spec: newClaimSpec(f)}
+	case "storageclass":
+		provisioner, _ := f.take("by")
+		return "StorageClass", &storagev1.StorageClass{ObjectMeta: meta, Provisioner: provisioner}
+	case "volume":
+		return "PersistentVolume", &corev1.PersistentVolume{ObjectMeta: meta}
+	}
+	return "", nil
+}
+
+func newClaimSpec(f fields) corev1.PersistentVolumeClaimSpec {
+	var spec corev1.PersistentVolumeClaimSpec
+	if class, ok := f.take("class"); ok {
+		spec.StorageClassName = &class
+	}
+	if size, ok := f.take("size"); ok {
+		spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(size)}
+	}
+	spec.VolumeName, _ = f.take("on")
+	return spec
+}
+
+// setClaims gives a set claims by the name claim=NAME, and what becomes of them.
+func setClaims(spec *appsv1.StatefulSetSpec, f fields) {
+	name, ok := f.take("claim")
+	if !ok {
+		return
+	}
+	spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: newClaimSpec(f)}}
+	policy := &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{}
+	if _, ok := f.take("whenDeleted"); ok {
+		policy.WhenDeleted = appsv1.DeletePersistentVolumeClaimRetentionPolicyType
+	}
+	if _, ok := f.take("whenScaled"); ok {
+		policy.WhenScaled = appsv1.DeletePersistentVolumeClaimRetentionPolicyType
+	}
+	spec.PersistentVolumeClaimRetentionPolicy = policy
+}
+
+// holdClaims has the nodes report the claims of the pods that they run, as they are told of them, and no longer what they
+// are to delete.
+func (w *world) holdClaims() {
+	plan := Compute(w.Input)
+	p := newPass(w.Input, newWanted(w.Desired))
+	for _, r := range plan.Released {
+		w.Claims = slices.DeleteFunc(w.Claims, func(c api.HeldClaim) bool { return c.Ref == r.Ref && c.Node == r.Node })
+	}
+	for i := range w.Pods {
+		pod := &w.Pods[i]
+		for _, ref := range p.claimsOfPod(pod) {
+			if pod.Phase == api.PodPending || slices.ContainsFunc(w.Claims, func(c api.HeldClaim) bool { return c.Ref == ref && c.Node == pod.Node }) {
+				continue
+			}
+			for _, c := range plan.Claims {
+				if c.Ref == ref {
+					w.Claims = append(w.Claims, api.HeldClaim{Claim: c, Node: pod.Node, Time: w.Now})
+				}
+			}
+		}
+	}
+}
+
+func (w *world) printClaims() string {
+	plan := Compute(w.Input)
+	var b strings.Builder
+	for _, c := range plan.Claims {
+		fmt.Fprintf(&b, "%s of %s: %d bytes", c.Ref, c.Owner, c.Size)
+		for _, mark := range []struct {
+			set  bool
+			name string
+		}{{c.Class != "", "class " + c.Class}, {c.WhenDeleted, "deleted with it"}, {c.WhenScaled, "deleted when scaled"}} {
+			if mark.set {
+				b.WriteString(", " + mark.name)
+			}
+		}
+		for _, held := range w.Claims {
+			if held.Ref == c.Ref {
+				b.WriteString(", on " + held.Node)
+			}
+		}
+		b.WriteString("\n")
+	}
+	for _, r := range plan.Released {
+		fmt.Fprintf(&b, "released %s on %s by %s: %s\n", r.Ref, r.Node, r.Commit, r.Reason)
+	}
+	return b.String()
+}
