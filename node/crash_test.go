@@ -155,20 +155,38 @@ func (w *world) rollout() []string {
 	return []string{"a:web", "c:web", "e:once", "f:full"}
 }
 
-// atMostOnce checks that nothing ran twice that is to run once: a pod that ends, an init container that is done.
-func (w *world) atMostOnce() {
+// asPromised checks that nothing ran twice that is to run once, and that what has an order began in it.
+func (w *world) asPromised() {
 	w.Helper()
-	ran := map[string]int{}
+	starts, hooks := map[string]int{}, map[string]int{}
+	var order []string
 	for _, c := range w.host.Calls() {
-		name, _, _ := strings.Cut(c.What, ".0")
-		if c.Op == "Start" {
-			ran[name]++
+		switch c.Op {
+		case "Start":
+			starts[c.What]++
+		case "Exec":
+			hooks[c.What]++
+		default:
+			continue
+		}
+		if strings.HasPrefix(c.What, "u-f.") {
+			order = append(order, c.What)
 		}
 	}
-	for name, times := range ran {
-		if times > 1 || strings.HasSuffix(name, ".1") {
-			w.Errorf("%s was started %d times", name, times)
+	for id, times := range starts {
+		if times > 1 || strings.HasSuffix(id, ".1") {
+			w.Errorf("%s was started %d times", id, times)
 		}
+	}
+	// A hook is done once, and once more if the agent was killed while it ran.
+	for _, hook := range []string{"u-d.web.0 sleep 0.1", "u-d.web.0 sleep 1", "u-f.web.0 sleep 0.1"} {
+		if times := hooks[hook]; times < 1 || times > 2 {
+			w.Errorf("%q was done %d times", hook, times)
+		}
+	}
+	want := []string{"u-f.init.0", "u-f.side.0", "u-f.web.0", "u-f.web.0 sleep 0.1"}
+	if got := slices.Compact(order); !slices.Equal(got, want) {
+		w.Errorf("it began as %q, want %q", got, want)
 	}
 }
 
@@ -202,7 +220,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 				w.converged(pods...)
 				pass(10 * time.Minute)
 				w.converged(pods...)
-				w.atMostOnce()
+				w.asPromised()
 				if t.Failed() {
 					t.Logf("killed %s", k.at)
 				}

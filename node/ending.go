@@ -12,6 +12,9 @@ import (
 // waiting for its turn.
 const leastGrace = 2 * time.Second
 
+// askedWithPod is why a container ends with its pod.
+const askedWithPod = "after the pod was told to end"
+
 // grace is how long the pod's processes have to end by themselves.
 func (p *pod) grace() time.Duration {
 	if p.template == nil || p.template.Spec.TerminationGracePeriodSeconds == nil {
@@ -50,7 +53,7 @@ func (p *pod) closeRuns() {
 		return
 	}
 	shutdown := p.isShutDown()
-	why := "after the pod was told to end"
+	why := askedWithPod
 	if shutdown {
 		why = "when the machine shut down"
 	}

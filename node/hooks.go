@@ -124,11 +124,16 @@ func (a *Agent) command(id string, command []string) func(context.Context) error
 			return err
 		}
 		if code != 0 {
-			return fmt.Errorf("%s ended with exit code %d: %s", strings.Join(command, " "), code, output.lastLine())
+			return &commandError{fmt.Sprintf("%s ended with exit code %d: %s", strings.Join(command, " "), code, output.lastLine())}
 		}
 		return nil
 	}
 }
+
+// A commandError says that a command ran, and that it failed.
+type commandError struct{ message string }
+
+func (e *commandError) Error() string { return e.message }
 
 // hooked takes in how a hook ended. That of a run that is over counts no more.
 func (p *pod) hooked(r hookResult, now time.Time) {

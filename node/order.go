@@ -19,8 +19,8 @@ func (p *pod) wantsRun(c *container, now time.Time) bool {
 	for _, before := range p.containers[:c.index] {
 		switch {
 		case before.kind == mainContainer:
-			// The next one is not made before this one's postStart hook is done.
-			if p.isRunning(before) && !p.isStarted(before) {
+			// The next one is not made before this one's postStart hook is done, nor overtakes it on the way to its first run.
+			if p.isRunning(before) && !p.isStarted(before) || before.id == "" && before.image == imagePulling {
 				return false
 			}
 		case !initialized && !p.isDone(before):

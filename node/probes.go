@@ -77,8 +77,11 @@ func (p probing) run(ctx context.Context) {
 				}
 			}
 		} else {
-			successes = 0
-			if wait == period {
+			_, unknown := errors.AsType[*unasked](err)
+			if !unknown {
+				successes = 0
+			}
+			if wait == period && !unknown {
 				failures++ // those that come faster would count too much
 			}
 			p.failed(err, failures)
@@ -188,10 +191,23 @@ func fraction(name string) float64 {
 // prober gives the function that makes one attempt.
 func (a *Agent) prober(handler corev1.ProbeHandler, id string, ip netip.Addr, ports []corev1.ContainerPort) func(context.Context) error {
 	if handler.Exec != nil {
-		return a.command(id, handler.Exec.Command)
+		command := a.command(id, handler.Exec.Command)
+		return func(ctx context.Context) error {
+			err := command(ctx)
+			if _, ran := errors.AsType[*commandError](err); err == nil || ran || ctx.Err() != nil {
+				return err
+			}
+			return &unasked{err}
+		}
 	}
 	return func(ctx context.Context) error { return a.config.Prober.Probe(ctx, handler, ip, ports) }
 }
+
+// unasked says that a command could not be run, as when the runtime is away: that says nothing of the container.
+type unasked struct{ err error }
+
+func (e *unasked) Error() string { return "it could not be asked: " + e.err.Error() }
+func (e *unasked) Unwrap() error { return e.err }
 
 // probed takes in what a probe says. What is said of a run that is over counts no more.
 func (p *pod) probed(r probeResult, now time.Time) {

@@ -147,9 +147,9 @@ func (s *scenario) doCalls(*datadriven.TestData) string {
 			}
 			pods[uid] = append(pods[uid], line)
 		case "Exec":
-			// Hooks begin at the same time.
+			// Hooks begin beside each other, and beside the removing of old runs.
 			i := len(pods[uid])
-			for i > 0 && strings.HasPrefix(pods[uid][i-1], "Exec") && pods[uid][i-1] > line {
+			for i > 0 && (strings.HasPrefix(pods[uid][i-1], "Remove ") || strings.HasPrefix(pods[uid][i-1], "Exec") && pods[uid][i-1] > line) {
 				i--
 			}
 			pods[uid] = slices.Insert(pods[uid], i, line)

@@ -195,7 +195,7 @@ func (e end) text() string {
 	switch {
 	case e.Message != "":
 		return e.Message
-	case e.ExitCode != 0:
+	case e.ExitCode != 0, e.Asked != "" && e.Asked != askedWithPod && !e.Shutdown:
 		return e.String()
 	}
 	return ""
