@@ -53,6 +53,7 @@ func link(parts []*fileResult, o *order) *Result {
 	l.clusters()
 	l.nodePorts()
 	l.scaling()
+	l.priorities()
 	l.selections()
 	l.namespaces()
 	l.tell(notes)

@@ -202,23 +202,16 @@ func (l *linker) scaling() {
 
 // withoutReplicas is a shallow copy of a workload whose replicas are left open.
 func withoutReplicas(object runtime.Object) runtime.Object {
+	object = shallow(object)
 	switch v := object.(type) {
 	case *appsv1.Deployment:
-		copied := *v
-		copied.Spec.Replicas = nil
-		return &copied
+		v.Spec.Replicas = nil
 	case *appsv1.StatefulSet:
-		copied := *v
-		copied.Spec.Replicas = nil
-		return &copied
+		v.Spec.Replicas = nil
 	case *appsv1.ReplicaSet:
-		copied := *v
-		copied.Spec.Replicas = nil
-		return &copied
+		v.Spec.Replicas = nil
 	case *corev1.ReplicationController:
-		copied := *v
-		copied.Spec.Replicas = nil
-		return &copied
+		v.Spec.Replicas = nil
 	}
 	return object
 }
