@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +28,9 @@ func (a *Agent) Serve(ctx context.Context, r api.StreamRequest, s Stream) {
 
 // serve gives the stream's last frame.
 func (a *Agent) serve(ctx context.Context, r api.StreamRequest, s Stream) (api.StreamFrame, error) {
+	if r.Usage {
+		return api.StreamFrame{}, a.serveUsage(ctx, s)
+	}
 	p, found := a.find(r.Pod)
 	if !found {
 		return api.StreamFrame{}, fmt.Errorf("%s is not on node %s; its pods are: %s", r.Pod, a.config.Info.Name, a.names())
@@ -37,21 +39,33 @@ func (a *Agent) serve(ctx context.Context, r api.StreamRequest, s Stream) (api.S
 	if err != nil {
 		return api.StreamFrame{}, err
 	}
-	switch {
-	case r.Logs != nil:
+	if r.Logs != nil {
 		return api.StreamFrame{}, a.serveLogs(ctx, p, c, *r.Logs, s)
+	}
+	if r.Exec != nil && len(r.Exec.Command) == 0 {
+		return api.StreamFrame{}, errors.New("the request names no command")
+	}
+	if c.State != stateRunning {
+		return api.StreamFrame{}, fmt.Errorf("container %s does not run: it is %s", c.Name, c.State)
+	}
+	switch {
 	case r.Exec != nil:
 		return a.serveExec(ctx, c, *r.Exec, s)
+	case r.Files != nil:
+		return api.StreamFrame{}, a.serveFiles(ctx, c, *r.Files, s)
+	case r.Forward != nil:
+		return api.StreamFrame{}, a.serveForward(ctx, c, *r.Forward, s)
 	}
-	return api.StreamFrame{}, errors.New("the request asks neither for a log nor for a command")
+	return api.StreamFrame{}, errors.New("the request asks for nothing that this node knows: its headway may be older than yours")
 }
 
-// containerNamed gives the status of a container; an empty name is the first.
+// containerNamed gives the status of a container; an empty name is the first that is no init container.
 func (p *pod) containerNamed(name string) (api.ContainerStatus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	all := slices.Concat(p.status.Containers, p.status.InitContainers)
 	var names []string
-	for _, c := range p.status.Containers {
+	for _, c := range all {
 		if name == "" || c.Name == name {
 			return c, nil
 		}
@@ -98,59 +112,6 @@ func closed() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
-}
-
-// serveExec runs a command with the ends of the stream.
-func (a *Agent) serveExec(ctx context.Context, c api.ContainerStatus, options api.ExecOptions, s Stream) (api.StreamFrame, error) {
-	if len(options.Command) == 0 {
-		return api.StreamFrame{}, errors.New("the request names no command")
-	}
-	if c.State != stateRunning {
-		return api.StreamFrame{}, fmt.Errorf("container %s does not run: it is %s", c.Name, c.State)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var reading sync.WaitGroup
-	defer reading.Wait()
-	defer cancel()
-	var mu sync.Mutex // frames of both outputs are sent one at a time
-	streams := Streams{
-		Stdout: &sender{ctx: ctx, stream: s, mu: &mu},
-		Stderr: &sender{ctx: ctx, stream: s, mu: &mu, stderr: true},
-	}
-	stdin, input := io.Pipe()
-	// Whatever ends first, the other end of the pipe does not wait for it.
-	defer stdin.Close()
-	if options.Stdin {
-		streams.Stdin = stdin
-	}
-	reading.Go(func() { input.CloseWithError(receive(ctx, s, input, cancel)) })
-	code, err := a.config.Runtime.Exec(ctx, c.ID, options.Command, streams)
-	if err != nil {
-		return api.StreamFrame{}, err
-	}
-	return api.StreamFrame{ExitCode: &code}, nil
-}
-
-// receive passes on what the other side sends, and has the command ended when the other side is gone.
-func receive(ctx context.Context, s Stream, input io.Writer, gone func()) error {
-	for open := true; ; {
-		frame, err := s.Recv(ctx)
-		if err != nil {
-			gone()
-			return err
-		}
-		if open && len(frame.Stdin) > 0 {
-			if _, err := input.Write(frame.Stdin); err != nil {
-				open = false // the command reads no more
-			}
-		}
-		if frame.StdinEOF && open {
-			open = false
-			if c, ok := input.(io.Closer); ok {
-				_ = c.Close()
-			}
-		}
-	}
 }
 
 // A sender sends what is written to it in frames.

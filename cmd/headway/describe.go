@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -133,43 +132,6 @@ func (d description) print(w io.Writer, now time.Time) error {
 		return printEvents(w, d.Events, now)
 	}
 	return nil
-}
-
-func (a app) eventsCommand() *cobra.Command {
-	var (
-		contextFile string
-		follow      bool
-		out         format
-	)
-	c := &cobra.Command{
-		Use:   "events",
-		Short: "What happened, why, and by which commit",
-		Example: `  headway events
-  headway events -f -o json`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return withFleet(c.Context(), contextFile, func(_ fleet, conn *bus.Conn) error {
-				var failed error
-				err := conn.Events(c.Context(), time.Time{}, follow, func(e api.Event) {
-					if out == formatText {
-						failed = errors.Join(failed, printEvent(a.stdout, e))
-					} else {
-						failed = errors.Join(failed, printData(a.stdout, out, e))
-					}
-				})
-				return errors.Join(failed, err)
-			})
-		},
-	}
-	fleetFlag(c, &contextFile)
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new events")
-	formatFlag(c, &out, formatText, formatJSON, formatYAML)
-	return c
-}
-
-func printEvent(w io.Writer, e api.Event) error {
-	_, err := fmt.Fprintf(w, "%s  %-12s %s  %s  %s\n", e.Time.Local().Format("15:04:05.000"), e.Kind, e.Ref, api.ShortCommit(e.Commit), e.Reason)
-	return err
 }
 
 func printEvents(w io.Writer, events []api.Event, now time.Time) error {

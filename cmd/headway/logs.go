@@ -1,173 +1,250 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"headway.dev/headway/api"
 	"headway.dev/headway/bus"
 )
 
+// logsOptions are the flags of logs.
+type logsOptions struct {
+	target
+	api.LogOptions
+	selector      string
+	allContainers bool
+	prefix        bool
+	tail          int
+	since         time.Duration
+	sinceTime     string
+	maxLogs       int
+	args          []string
+	tailed        bool // tail was set
+}
+
 func (a app) logsCommand() *cobra.Command {
-	var (
-		contextFile, namespace, container string
-		options                           api.LogOptions
-		tail                              int
-	)
+	var o logsOptions
 	c := &cobra.Command{
-		Use:   "logs POD",
-		Short: "What a pod's container wrote",
+		Use:   "logs POD|KIND/NAME...",
+		Short: "What containers wrote",
+		Long: `Print what containers wrote. Several pods are told apart by a prefix; they are all pods of a workload that is named as
+KIND/NAME, and those that -l chooses.
+
+A time is that at which the node saw the line. Of what was written while the node's daemon was down, it is the end of
+that time at the latest.`,
 		Example: `  headway logs front-6d4cf56db6-x7k2p -n shop
-  headway logs -f --tail 20 front-6d4cf56db6-x7k2p`,
-		Args: cobra.ExactArgs(1),
+  headway logs -f --tail 20 deployment/front
+  headway logs -l app=front --all-containers --since 10m --timestamps`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if c.Flags().Changed("tail") {
-				options.Tail = &tail
+			o.args, o.tailed = args, c.Flags().Changed("tail")
+			selector, err := o.complete(time.Now())
+			if err != nil {
+				return err
 			}
-			return a.stream(c.Context(), contextFile, namespace, args[0], api.StreamRequest{Container: container, Logs: &options})
+			return withFleet(c.Context(), o.contextFile, func(_ fleet, conn *bus.Conn) error {
+				return a.logs(c.Context(), conn, o, selector)
+			})
 		},
 	}
-	fleetFlag(c, &contextFile)
-	c.Flags().StringVarP(&namespace, "namespace", "n", "", "the pod's namespace (default: the only one that has the name)")
-	c.Flags().StringVarP(&container, "container", "c", "", "which container (default: the first)")
-	c.Flags().BoolVarP(&options.Follow, "follow", "f", false, "go on with what is written next")
-	c.Flags().BoolVarP(&options.Previous, "previous", "p", false, "the run before the last restart")
-	c.Flags().IntVar(&tail, "tail", 0, "only so many of the last lines")
+	o.flags(c)
+	f := c.Flags()
+	f.StringVarP(&o.selector, "selector", "l", "", "all pods with these labels, as name=value,...")
+	f.BoolVar(&o.allContainers, "all-containers", false, "every container of the pods, init containers too")
+	f.BoolVar(&o.prefix, "prefix", false, "begin each line with its pod and container (default: for several logs)")
+	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what is written next")
+	f.BoolVarP(&o.Previous, "previous", "p", false, "the run before the last restart")
+	f.BoolVar(&o.Timestamps, "timestamps", false, "begin each line with the time at which it was written")
+	f.IntVar(&o.tail, "tail", 0, "only so many of the last lines")
+	f.DurationVar(&o.since, "since", 0, "only what was written within this time, such as 10m")
+	f.StringVar(&o.sinceTime, "since-time", "", "only what was written since then, such as 2026-01-02T15:04:05Z")
+	f.IntVar(&o.maxLogs, "max-logs", 50, "refuse to follow more logs than this at once")
 	return c
 }
 
-func (a app) execCommand() *cobra.Command {
-	var (
-		contextFile, namespace, container string
-		stdin                             bool
-	)
-	c := &cobra.Command{
-		Use:     "exec POD -- COMMAND [ARG...]",
-		Short:   "Run a command in a pod's container",
-		Long:    "Run a command in a pod's container, and end with its exit code.",
-		Example: `  headway exec -n shop catalog-7f9c6b8d5-2k4qz -- /bin/catalog --help`,
-		Args:    cobra.MinimumNArgs(2),
-		RunE: func(c *cobra.Command, args []string) error {
-			request := api.StreamRequest{Container: container, Exec: &api.ExecOptions{Command: command(args), Stdin: stdin}}
-			return a.stream(c.Context(), contextFile, namespace, args[0], request)
-		},
+// complete checks the flags.
+func (o *logsOptions) complete(now time.Time) (labels.Selector, error) {
+	selector, err := labels.Parse(o.selector)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("-l %s: %w", o.selector, err)
+	case len(o.args) == 0 && o.selector == "":
+		return nil, errors.New("name a pod, a workload as KIND/NAME, or labels with -l")
+	case o.allContainers && o.container != "":
+		return nil, errors.New("--all-containers and -c do not go together")
+	case o.since != 0 && o.sinceTime != "":
+		return nil, errors.New("--since and --since-time do not go together")
+	case o.tail < 0:
+		return nil, fmt.Errorf("--tail %d: it is a number of lines, 0 or more", o.tail)
+	case o.Previous && o.Follow:
+		return nil, errors.New("-p and -f do not go together: nothing is added to the log of a run that is over")
 	}
-	// What follows the pod's name belongs to the command.
-	c.Flags().SetInterspersed(false)
-	fleetFlag(c, &contextFile)
-	c.Flags().StringVarP(&namespace, "namespace", "n", "", "the pod's namespace (default: the only one that has the name)")
-	c.Flags().StringVarP(&container, "container", "c", "", "which container (default: the first)")
-	c.Flags().BoolVarP(&stdin, "stdin", "i", false, "pass standard input on")
-	return c
-}
-
-// command is what follows the first argument, with or without a dash between.
-func command(args []string) []string {
-	if args[1] == "--" {
-		return args[2:]
+	if o.tailed {
+		o.Tail = &o.tail
 	}
-	return args[1:]
+	if o.sinceTime != "" {
+		o.Since, err = time.Parse(time.RFC3339Nano, o.sinceTime)
+		if err != nil {
+			return nil, fmt.Errorf("--since-time %s: it is written as 2026-01-02T15:04:05Z: %w", o.sinceTime, err)
+		}
+		return selector, nil
+	}
+	o.Since, err = ago(now, o.since)
+	return selector, err
 }
 
-// stream finds the pod's node and copies what it sends until the stream ends.
-func (a app) stream(ctx context.Context, contextFile, namespace, pod string, request api.StreamRequest) error {
-	return withFleet(ctx, contextFile, func(_ fleet, conn *bus.Conn) error {
-		placement, err := findPod(ctx, conn, namespace, pod)
-		if err != nil {
-			return err
-		}
-		request.Pod = placement.Pod
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		s, err := conn.OpenStream(ctx, placement.Node, request)
-		if err != nil {
-			return fmt.Errorf("node %s: %w", placement.Node, err)
-		}
-		defer s.Close()
-		if request.Exec != nil && request.Exec.Stdin {
-			go a.sendInput(ctx, s)
-		}
-		return a.receive(ctx, s)
-	})
+// A logSource is one container whose log is read.
+type logSource struct {
+	pod       api.Placement
+	container string
 }
 
-func findPod(ctx context.Context, conn *bus.Conn, namespace, name string) (api.Placement, error) {
+func (s logSource) String() string {
+	return s.pod.Pod.Namespace + "/" + s.pod.Pod.Name + "/" + s.container
+}
+
+// sources are the containers that the flags choose of pods.
+func (o logsOptions) sources(pods []api.PodStatus) []logSource {
+	var all []logSource
+	for _, p := range pods {
+		containers := slices.Concat(p.InitContainers, p.Containers)
+		switch {
+		case o.allContainers && len(containers) > 0:
+			for _, c := range containers {
+				all = append(all, logSource{p.Placement, c.Name})
+			}
+		case o.container == "" && len(p.Containers) > 0:
+			all = append(all, logSource{p.Placement, p.Containers[0].Name})
+		default:
+			all = append(all, logSource{p.Placement, o.container}) // the node says what is wrong
+		}
+	}
+	return all
+}
+
+func (a app) logs(ctx context.Context, conn *bus.Conn, o logsOptions, selector labels.Selector) error {
 	state, err := conn.State(ctx)
 	if err != nil {
-		return api.Placement{}, err
+		return err
 	}
-	var found []api.Placement
-	for _, s := range state.Statuses {
-		for _, p := range s.Pods {
-			if p.Placement.Pod.Name == name && (namespace == "" || p.Placement.Pod.Namespace == namespace) {
-				found = append(found, p.Placement)
+	pods, err := choosePods(state.Statuses, o.namespace, o.args, selector)
+	if err != nil {
+		return err
+	}
+	if err := o.checkNames(pods); err != nil {
+		return err
+	}
+	sources := o.sources(pods)
+	if len(sources) == 1 && !o.prefix {
+		return a.readLog(ctx, conn, sources[0], o.LogOptions, a.stdout)
+	}
+	if o.Follow && len(sources) > o.maxLogs {
+		return fmt.Errorf("these are %d logs, which is more than --max-logs %d", len(sources), o.maxLogs)
+	}
+	return a.readLogs(ctx, conn, sources, o.LogOptions)
+}
+
+// checkNames refuses the plain name of a pod that several namespaces have.
+func (o logsOptions) checkNames(pods []api.PodStatus) error {
+	for _, arg := range o.args {
+		var in []string
+		for _, p := range pods {
+			if names(arg, p.Placement.PodIdentity) && !slices.Contains(in, p.Placement.Pod.Namespace) {
+				in = append(in, p.Placement.Pod.Namespace)
 			}
 		}
+		if len(in) > 1 {
+			return fmt.Errorf("%d namespaces have a pod %q: choose one with -n", len(in), arg)
+		}
 	}
-	switch len(found) {
-	case 0:
-		return api.Placement{}, fmt.Errorf("no node reports a pod %q: \"headway get pods\" lists them", name)
-	case 1:
-		return found[0], nil
-	}
-	return api.Placement{}, fmt.Errorf("%d namespaces have a pod %q: choose one with -n", len(found), name)
+	return nil
 }
 
-// sendInput passes standard input on until it ends or the stream does.
-func (a app) sendInput(ctx context.Context, s *bus.Stream) {
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := a.stdin.Read(buffer)
-		if n > 0 && s.Send(ctx, api.StreamFrame{Stdin: buffer[:n]}) != nil {
-			return
-		}
-		if err != nil {
-			// The far side learns of the end, or has gone already.
-			_ = s.Send(ctx, api.StreamFrame{StdinEOF: true})
-			return
-		}
-	}
-}
-
-func (a app) receive(ctx context.Context, s *bus.Stream) error {
-	for {
-		frame, err := s.Recv(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return nil
+// readLogs prints several logs: one after the other, or all at once if they go on. One that cannot be read ends no other.
+func (a app) readLogs(ctx context.Context, conn *bus.Conn, sources []logSource, options api.LogOptions) error {
+	var (
+		mu     sync.Mutex
+		all    sync.WaitGroup
+		failed = make([]error, len(sources))
+	)
+	for i, source := range sources {
+		read := func() {
+			w := &lineWriter{prefix: "[" + source.String() + "] ", mu: &mu, w: a.stdout}
+			err := errors.Join(a.readLog(ctx, conn, source, options, w), w.flush())
+			if err != nil {
+				failed[i] = fmt.Errorf("%s: %w", source, err)
 			}
-			return err
 		}
-		if _, err := a.stdout.Write(frame.Stdout); err != nil {
-			return err
-		}
-		if _, err := a.stderr.Write(frame.Stderr); err != nil {
-			return err
-		}
-		switch {
-		case frame.Error != "":
-			return errors.New(frame.Error)
-		case frame.ExitCode != nil && *frame.ExitCode != 0:
-			return exit{code: *frame.ExitCode}
-		case frame.ExitCode != nil:
-			return nil
+		if options.Follow {
+			all.Go(read)
+		} else {
+			read()
 		}
 	}
+	all.Wait()
+	return errors.Join(failed...)
 }
 
-// subject is the first line of a commit's message.
-func subject(message string) string {
-	for i, r := range message {
-		if r == '\n' {
-			return message[:i]
-		}
+func (a app) readLog(ctx context.Context, conn *bus.Conn, source logSource, options api.LogOptions, w io.Writer) error {
+	s, err := openStream(ctx, conn, source.pod, api.StreamRequest{Container: source.container, Logs: &options})
+	if err != nil {
+		return err
 	}
-	return message
+	defer s.Close()
+	return receive(ctx, s, w, a.stderr)
+}
+
+// A lineWriter writes whole lines, each after a prefix, to a writer that others share.
+type lineWriter struct {
+	prefix string
+	mu     *sync.Mutex
+	w      io.Writer
+	rest   []byte // of a line that has not ended
+}
+
+// longestLine is how much of a line is kept for its end to come; more is written as lines of its own.
+const longestLine = 1 << 20
+
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	end := bytes.LastIndexByte(l.rest, '\n') + 1
+	if end == 0 && len(l.rest) < longestLine {
+		return len(p), nil
+	}
+	if end == 0 {
+		end = len(l.rest)
+	}
+	var lines []byte
+	for line := range bytes.Lines(l.rest[:end]) {
+		lines = append(append(lines, l.prefix...), line...)
+	}
+	if lines[len(lines)-1] != '\n' {
+		lines = append(lines, '\n')
+	}
+	l.rest = append(l.rest[:0], l.rest[end:]...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.w.Write(lines); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// flush writes a line that has no end.
+func (l *lineWriter) flush() error {
+	if len(l.rest) == 0 {
+		return nil
+	}
+	_, err := l.Write([]byte{'\n'})
+	return err
 }

@@ -140,3 +140,9 @@ func age(now, then time.Time) string {
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
+
+// subject is the first line of a commit's message.
+func subject(message string) string {
+	line, _, _ := strings.Cut(message, "\n")
+	return line
+}

@@ -36,6 +36,7 @@ A commit deploys, a reverted commit rolls back, and headway plan shows what a co
 		&cobra.Group{ID: "run", Title: "Run a cluster:"},
 		&cobra.Group{ID: "change", Title: "Before and after a commit:"},
 		&cobra.Group{ID: "look", Title: "See what runs:"},
+		&cobra.Group{ID: "enter", Title: "Reach into a pod:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -45,7 +46,8 @@ A commit deploys, a reverted commit rolls back, and headway plan shows what a co
 	}
 	add("run", a.upCommand(), a.serverCommand(), a.nodeCommand(), a.labCommand())
 	add("change", a.initCommand(), a.schemaCommand(), a.validateCommand(), a.fmtCommand(), a.importCommand(), a.planCommand(), a.historyCommand(), a.blameCommand(), a.rollbackCommand())
-	add("look", a.statusCommand(), a.getCommand(), a.describeCommand(), a.whyCommand(), a.eventsCommand(), a.logsCommand(), a.execCommand(), a.waitCommand())
+	add("look", a.statusCommand(), a.getCommand(), a.describeCommand(), a.whyCommand(), a.eventsCommand(), a.topCommand(), a.waitCommand())
+	add("enter", a.logsCommand(), a.attachCommand(), a.execCommand(), a.cpCommand(), a.portForwardCommand())
 	return root
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"headway.dev/headway/api"
 	"headway.dev/headway/node"
 )
 
@@ -48,6 +50,9 @@ func (r *Runtime) exec(ctx context.Context, id string, command []string, streams
 	if err != nil {
 		return 0, err
 	}
+	if streams.TTY {
+		onTerminal(process)
+	}
 	giveBack, err := r.execs.take(ctx, pod)
 	if err != nil {
 		return 0, err
@@ -72,9 +77,18 @@ func (r *Runtime) exec(ctx context.Context, id string, command []string, streams
 		case <-exited:
 		}
 	})
+	closing.Go(func() { e.resize(ctx, streams.Resize, exited) })
 	defer closing.Wait()
 	defer close(exited)
 	return e.wait(ctx)
+}
+
+// onTerminal gives a process a terminal, and tells it of which kind if nobody has.
+func onTerminal(p *specs.Process) {
+	p.Terminal = true
+	if !slices.ContainsFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "TERM=") }) {
+		p.Env = append(p.Env, "TERM=xterm")
+	}
 }
 
 // process is the container's own process with another command, and the UID of its pod.
@@ -106,11 +120,15 @@ type execution struct {
 // open makes the FIFOs of the command, and returns a channel that is closed when there is no more input.
 func (e *execution) open(dir string, streams node.Streams) (eof <-chan struct{}, err error) {
 	create := cio.NullIO
-	if streams.Stdin != nil || streams.Stdout != nil || streams.Stderr != nil {
+	if streams.TTY || streams.Stdin != nil || streams.Stdout != nil || streams.Stderr != nil {
 		// The shim of 1.6 takes either both outputs or no stream at all.
 		var stdin io.Reader
 		stdin, eof = watchEOF(streams.Stdin)
-		create = cio.NewCreator(cio.WithFIFODir(dir), cio.WithStreams(stdin, orDiscard(streams.Stdout), orDiscard(streams.Stderr)))
+		options := []cio.Opt{cio.WithFIFODir(dir), cio.WithStreams(stdin, orDiscard(streams.Stdout), orDiscard(streams.Stderr))}
+		if streams.TTY {
+			options = append(options, cio.WithTerminal)
+		}
+		create = cio.NewCreator(options...)
 	}
 	e.io, err = create(e.id)
 	return eof, err
@@ -136,7 +154,8 @@ func (e *execution) start(ctx context.Context, process *specs.Process) error {
 	}
 	c := e.io.Config()
 	_, err = e.tasks.Exec(ctx, &tasks.ExecProcessRequest{
-		ContainerID: e.container, ExecID: e.id, Spec: spec, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
+		ContainerID: e.container, ExecID: e.id, Spec: spec,
+		Terminal: process.Terminal, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
 	})
 	if err != nil {
 		return errgrpc.ToNative(err)
@@ -156,6 +175,24 @@ func (e *execution) wait(ctx context.Context) (int, error) {
 		return int(exit.ExitStatus), nil
 	}
 	return 0, errgrpc.ToNative(err)
+}
+
+// resize gives the command's terminal each size, until the command has exited.
+func (e *execution) resize(ctx context.Context, sizes <-chan api.TerminalSize, exited <-chan struct{}) {
+	for {
+		select {
+		case size, open := <-sizes:
+			if !open {
+				return
+			}
+			// An error means that the command has ended, which wait finds out.
+			_, _ = e.tasks.ResizePty(ctx, &tasks.ResizePtyRequest{
+				ContainerID: e.container, ExecID: e.id, Width: uint32(size.Columns), Height: uint32(size.Rows),
+			})
+		case <-exited:
+			return
+		}
+	}
 }
 
 // closeStdin tells the shim that no more input comes; without that the command would wait for it.
