@@ -12,6 +12,7 @@ import (
 type hold struct {
 	reason string
 	until  time.Time // zero: until Git says otherwise
+	wrong  bool      // somebody has to mend it
 }
 
 // clusterOf is the fleet's settings; the zero value, whose defaults hold, where there are none.
@@ -27,7 +28,7 @@ func clusterOf(objects []api.Object) (api.ClusterSpec, api.Ref) {
 // holdOf says why a commit is not taken now. The settings that count are its own: a commit that lifts a hold is taken.
 func (s *state) holdOf(o outcome, now time.Time) hold {
 	if s.quarantined[o.head.Commit] {
-		return hold{reason: fmt.Sprintf("commit %s was reverted because it failed, and is not taken again: commit what mends it", o.head.Short())}
+		return hold{wrong: true, reason: fmt.Sprintf("commit %s was reverted because it failed, and is not taken again: commit what mends it", o.head.Short())}
 	}
 	spec, ref := clusterOf(o.objects)
 	if spec.Suspend {
@@ -38,7 +39,7 @@ func (s *state) holdOf(o outcome, now time.Time) hold {
 	case !until.IsZero():
 		return hold{until: until, reason: fmt.Sprintf("%s freezes the fleet until %s: no commit is taken before, but one that takes the window away", ref, until.UTC().Format(time.RFC3339))}
 	case err != nil:
-		return hold{reason: fmt.Sprintf("%s: spec.%s; no commit is taken until that is mended", ref, err)}
+		return hold{wrong: true, reason: fmt.Sprintf("%s: spec.%s; no commit is taken until that is mended", ref, err)}
 	}
 	return hold{}
 }

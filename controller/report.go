@@ -24,7 +24,7 @@ func (s *state) report(now time.Time, trouble error) api.Report {
 	r.Refused = append(r.Refused, s.desired.refusals()...)
 	r.Refused = append(r.Refused, s.problems...)
 	if s.held != (hold{}) {
-		r.Refused = append(r.Refused, api.Problem{Message: s.held.reason, Warning: true})
+		r.Refused = append(r.Refused, api.Problem{Message: s.held.reason, Warning: !s.held.wrong})
 	}
 	if s.waiting != "" {
 		r.Refused = append(r.Refused, api.Problem{Message: s.waiting, Warning: true})

@@ -254,7 +254,7 @@ func (a *Agent) nodeStatus() api.NodeStatus {
 	defer a.mu.Unlock()
 	s := api.NodeStatus{Node: a.config.Info.Name, Time: time.Now(), Pods: []api.PodStatus{}}
 	if a.assignment != nil {
-		s.Term, s.Sequence = a.assignment.Term, a.assignment.Sequence
+		s.Term, s.Sequence, s.Jobs = a.assignment.Term, a.assignment.Sequence, a.assignment.Jobs
 	}
 	for _, p := range a.pods {
 		p.mu.Lock()

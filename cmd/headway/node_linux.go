@@ -25,6 +25,7 @@ import (
 	"headway.dev/headway/node/network"
 	"headway.dev/headway/node/probe"
 	"headway.dev/headway/node/volume"
+	"headway.dev/headway/seal"
 )
 
 // nodeOptions are the flags of a machine's daemon.
@@ -117,7 +118,7 @@ func (o nodeOptions) openMachine(ctx context.Context, log *slog.Logger) (*machin
 	m := &machine{}
 	pull := containerd.Options{
 		Address: o.containerd, Namespace: o.containerdNamespace, ImageDir: o.imageDir, CertsDir: o.registryConfig,
-		CgroupRoot: o.cgroup, Logger: log.With("part", "containerd"),
+		CgroupRoot: o.cgroup, SealedDir: filepath.Join(o.runDir, "sealed"), Logger: log.With("part", "containerd"),
 	}
 	if o.pullNetns != "" {
 		pull.Dial = lab.Dialer(o.pullNetns)
@@ -194,6 +195,11 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	if err != nil {
 		return err
 	}
+	identity, err := seal.LoadIdentity(filepath.Join(o.dir, "seal.key"))
+	if err != nil {
+		return err
+	}
+	info.SealKey = identity.Recipient()
 	names, err := dns.New(dns.Options{Domain: clusterDomain, Upstreams: o.dnsUpstreams, Listen: netip.AddrPortFrom(m.network.Gateway(), 53), Logger: log.With("part", "dns")})
 	if err != nil {
 		return err
@@ -202,7 +208,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	agent, err := node.New(node.Config{
 		Info: info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
-		Logs: logfile.New(), Router: routers{m.router, names, checks},
+		Secrets: identity, Logs: logfile.New(), Router: routers{m.router, names, checks},
 		HostIP: info.Addresses[0], Nameserver: m.network.Gateway().String(), Domain: clusterDomain,
 		Logger: log.With("part", "agent"),
 	})

@@ -76,7 +76,7 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	if c.Registry, err = StartRegistry(); err != nil {
 		return err
 	}
-	for _, program := range []string{"front", "catalog"} {
+	for _, program := range []string{"front", "catalog", "client"} {
 		if err := c.pushProgram(ctx, program); err != nil {
 			return err
 		}

@@ -152,6 +152,9 @@ func (s *stage) pids() map[string]int {
 		}
 		clear(pids)
 		for _, p := range pods {
+			if p.Phase == api.PodSucceeded {
+				continue // a run of a Job
+			}
 			if p.Phase != api.PodRunning || !p.Ready {
 				return fmt.Sprintf("%s is %s", p.Placement.Pod, p.Phase)
 			}
