@@ -64,31 +64,34 @@ func (p *pod) prepare(ctx context.Context, _ target) error {
 	ctx, cancel := p.untilHalt(ctx)
 	defer cancel()
 	var work sync.WaitGroup
+	var sandbox *Sandbox // set when both are done: the volumes' making looks at the pod's
 	var attached, mounted error
 	if p.sandbox == nil {
-		work.Go(func() { attached = p.attach(ctx) })
+		work.Go(func() { sandbox, attached = p.attach(ctx) })
 	}
 	if p.mounts == nil {
 		work.Go(func() { mounted = p.mount(ctx) })
 	}
 	work.Wait()
+	if sandbox != nil {
+		p.sandbox = sandbox
+		if ip := sandbox.IP.String(); p.record.IP != ip {
+			p.record.IP, p.dirty = ip, true
+		}
+	}
 	return errors.Join(attached, mounted)
 }
 
-func (p *pod) attach(ctx context.Context) error {
+func (p *pod) attach(ctx context.Context) (*Sandbox, error) {
 	sandbox, err := p.host.config.Network.Attach(ctx, p.uid, p.hostname())
 	if err != nil {
-		return &stepError{"FailedCreatePodSandBox", err}
+		return nil, &stepError{"FailedCreatePodSandBox", err}
 	}
 	sandbox.IP = p.address(sandbox.IP)
 	if err := p.writeEtc(sandbox.IP); err != nil {
-		return &stepError{"FailedCreatePodSandBox", err}
+		return nil, &stepError{"FailedCreatePodSandBox", err}
 	}
-	p.sandbox = &sandbox
-	if ip := sandbox.IP.String(); p.record.IP != ip {
-		p.record.IP, p.dirty = ip, true
-	}
-	return nil
+	return &sandbox, nil
 }
 
 func (p *pod) mount(ctx context.Context) error {
