@@ -53,11 +53,12 @@ func (p *pod) volumeMount(ctx context.Context, c *corev1.Container, number int, 
 	if m.RecursiveReadOnly != nil {
 		mount.Recursive = *m.RecursiveReadOnly
 	}
-	if mount.Recursive != "" && mount.Recursive != corev1.RecursiveReadOnlyDisabled && !m.ReadOnly {
-		return Mount{}, fmt.Errorf("recursiveReadOnly is %s, which needs readOnly", mount.Recursive)
-	}
 	if m.MountPropagation != nil {
 		mount.Propagation = *m.MountPropagation
+	}
+	passes := mount.Propagation != "" && mount.Propagation != corev1.MountPropagationNone
+	if mount.Recursive != "" && mount.Recursive != corev1.RecursiveReadOnlyDisabled && (!m.ReadOnly || passes) {
+		return Mount{}, fmt.Errorf("recursiveReadOnly is %s, which needs readOnly, and no mountPropagation", mount.Recursive)
 	}
 	if mount.Propagation == corev1.MountPropagationBidirectional && !isPrivileged(c) {
 		return Mount{}, errors.New("mountPropagation is Bidirectional, which needs a privileged container")

@@ -19,6 +19,8 @@ type stageBus struct {
 	assignment api.Assignment
 	blobs      map[api.Digest][]byte
 	status     api.NodeStatus
+	routes     api.RouteTable
+	acked      uint64 // the revision of the routes that the node has
 }
 
 func newStageBus() *stageBus {
@@ -35,9 +37,25 @@ func (b *stageBus) assign(pods []api.Placement) {
 	b.changed = make(chan struct{})
 }
 
-// put stores a template.
-func (b *stageBus) put(t api.PodTemplate) (api.Digest, error) {
-	data, err := json.Marshal(t)
+// route makes the table that of the node.
+func (b *stageBus) route(table api.RouteTable) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.routes = table
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// hasRoutes says whether the node has the newest routes.
+func (b *stageBus) hasRoutes() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.acked == b.routes.Revision
+}
+
+// put stores a template, or what it is made with.
+func (b *stageBus) put(value any) (api.Digest, error) {
+	data, err := json.Marshal(value)
 	if err != nil {
 		return "", err
 	}
@@ -91,9 +109,27 @@ func (b *stageBus) WatchAssignment(ctx context.Context, _ string, fn func(api.As
 	}
 }
 
-func (b *stageBus) WatchRoutes(ctx context.Context, _ func(api.RouteTable)) error {
-	<-ctx.Done()
-	return ctx.Err()
+func (b *stageBus) WatchRoutes(ctx context.Context, fn func(api.RouteTable)) error {
+	for {
+		b.mu.Lock()
+		changed, table := b.changed, b.routes
+		b.mu.Unlock()
+		if table.Revision > 0 {
+			fn(table)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+func (b *stageBus) PutAck(_ context.Context, ack api.Ack) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.acked = ack.Revision
+	return nil
 }
 
 func (b *stageBus) WatchNodes(ctx context.Context, _ func([]api.NodeInfo)) error {
@@ -103,5 +139,4 @@ func (b *stageBus) WatchNodes(ctx context.Context, _ func([]api.NodeInfo)) error
 
 func (b *stageBus) PutNode(context.Context, api.NodeInfo) error   { return nil }
 func (b *stageBus) Beat(context.Context, api.Heartbeat) error     { return nil }
-func (b *stageBus) PutAck(context.Context, api.Ack) error         { return nil }
 func (b *stageBus) PublishEvent(context.Context, api.Event) error { return nil }

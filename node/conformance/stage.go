@@ -83,6 +83,12 @@ func (s *stage) start() {
 // run assigns one more pod, by its spec in YAML, and gives its UID. IMAGE stands for the machine's image.
 func (s *stage) run(name, spec string) string {
 	s.Helper()
+	return s.runWith(name, spec, func(*api.PodTemplate, *api.Placement) {})
+}
+
+// runWith is run for a pod of which there is more to say than its spec.
+func (s *stage) runWith(name, spec string, more func(*api.PodTemplate, *api.Placement)) string {
+	s.Helper()
 	var t api.PodTemplate
 	data, err := yaml.YAMLToJSONStrict([]byte(strings.ReplaceAll(spec, "IMAGE", s.machine.Image)))
 	if err == nil {
@@ -99,14 +105,17 @@ func (s *stage) run(name, spec string) string {
 			all[i].ImagePullPolicy = corev1.PullIfNotPresent
 		}
 	}
+	var placement api.Placement
+	more(&t, &placement)
 	digest, err := s.bus.put(t)
 	if err != nil {
 		s.Fatal(err)
 	}
 	uid := uidFor(name + "-" + string(digest[:8]))
-	s.pods = append(s.pods, api.Placement{Node: nodeName, PodIdentity: api.PodIdentity{
+	placement.Node, placement.PodIdentity = nodeName, api.PodIdentity{
 		Pod: api.PodRef("conformance", name), UID: uid, Owner: api.PodRef("conformance", name), Template: digest,
-	}})
+	}
+	s.pods = append(s.pods, placement)
 	s.bus.assign(s.pods)
 	return uid
 }

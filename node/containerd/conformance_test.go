@@ -6,6 +6,7 @@ import (
 
 	"headway.dev/headway/node"
 	"headway.dev/headway/node/conformance"
+	"headway.dev/headway/node/logfile"
 	"headway.dev/headway/node/volume"
 )
 
@@ -15,6 +16,26 @@ func TestSecurityConformance(t *testing.T) { conformance.TestSecurity(t, conform
 
 func TestFilesConformance(t *testing.T) {
 	h := newHost(t)
+	conformance.TestFiles(t, conformant(h, newVolumes(t)))
+}
+
+// TestPodSurroundings plays the cases about what pods are given, with real volumes.
+func TestPodSurroundings(t *testing.T) {
+	h := newHost(t, func(o *Options) { o.SealedDir = inMemory(t) })
+	volumes := newVolumes(t)
+	for _, c := range conformance.SurroundingsCases() {
+		t.Run(c.Name, func(t *testing.T) {
+			c.Test(t, conformance.Machine{Image: h.image, Config: node.Config{
+				Runtime: h.Runtime, Images: h.Runtime, Logs: logfile.New(), Volumes: volumes,
+				Network: &pinned{t: t, sandboxes: map[string]node.Sandbox{}}, Router: noRouter{}, Prober: noProber{},
+			}})
+		})
+	}
+}
+
+// newVolumes makes volumes in directories of the test.
+func newVolumes(t *testing.T) *volume.Volumes {
+	t.Helper()
 	memory := filepath.Join(t.TempDir(), "memory")
 	if err := volume.MountMemory(memory); err != nil {
 		t.Fatal(err)
@@ -28,7 +49,7 @@ func TestFilesConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conformance.TestFiles(t, conformant(h, volumes))
+	return volumes
 }
 
 func conformant(h *host, volumes node.Volumes) func(*testing.T) conformance.Host {

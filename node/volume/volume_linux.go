@@ -99,9 +99,7 @@ func (v *Volumes) prepare(config node.VolumeConfig, spec corev1.Volume) (path st
 	case source.HostPath != nil: // the machine's own, which belongs to no pod
 		return source.HostPath.Path, hostPath(source.HostPath)
 	case source.PersistentVolumeClaim != nil:
-		if path, err = claim(config.Claims[spec.Name]); err != nil {
-			return "", err
-		}
+		path, err = claim(config.Claims[spec.Name])
 	case source.EmptyDir != nil || source == corev1.VolumeSource{}:
 		path = filepath.Join(v.dir, config.UID, spec.Name)
 		if source.EmptyDir == nil {
@@ -111,8 +109,8 @@ func (v *Volumes) prepare(config node.VolumeConfig, spec corev1.Volume) (path st
 	default:
 		return v.write(config, spec, keep)
 	}
-	if err != nil {
-		return "", err
+	if readOnly := spec.PersistentVolumeClaim; err != nil || readOnly != nil && readOnly.ReadOnly {
+		return path, err
 	}
 	return path, v.own(path, config, spec.Name)
 }
