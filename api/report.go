@@ -72,6 +72,9 @@ type WorkloadStatus struct {
 	// Waits is what the workload waits for before its pods are made of Template, for a person: "waits for Job/shop/migrate,
 	// which is running". Empty is nothing.
 	Waits string `json:"waits,omitempty"`
+	// Back says why the pods are to have the last good template in place of Template, by which the pods are counted then: in an
+	// atomic cluster another workload of the same commit failed, or this one. Empty is that they are not.
+	Back string `json:"back,omitempty"`
 	// Cause is why the rollout to Template began, for a person: "template changed: image api:v1 -> api:v2".
 	Cause string `json:"cause,omitempty"`
 	// Began is when the rollout to Template began, Progressed when it last came closer to its end, and Completed when it

@@ -53,7 +53,7 @@ func (c Class) order() int {
 
 // classify sorts the pods of the workload into classes, the best of each first.
 func (r *rollout) classify() {
-	slices.SortStableFunc(r.pods, r.compareWorth)
+	r.sortByWorth()
 	for _, pod := range r.pods {
 		if isLive(pod) {
 			r.live = append(r.live, pod)
@@ -67,16 +67,33 @@ func (r *rollout) classify() {
 	}
 }
 
-// compareWorth orders pods by how much the workload would miss them, the best first. A higher slot was filled later, so
+// A rankedPod has beside a pod what it is sorted by: pods are large, and looking into them is what takes the time.
+type rankedPod struct {
+	pod                      *Pod
+	worth, slot, incarnation int
+}
+
+// sortByWorth orders pods by how much the workload would miss them, the best first. A higher slot was filled later, so
 // that between equals the older pod stays.
-func (r *rollout) compareWorth(a, b *Pod) int {
-	if c := r.worth(b) - r.worth(a); c != 0 {
-		return c
+func (r *rollout) sortByWorth() {
+	ranked := make([]rankedPod, len(r.pods))
+	for i, pod := range r.pods {
+		ranked[i] = rankedPod{pod, r.worth(pod), pod.Slot, pod.Incarnation}
 	}
-	if c := cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Incarnation, b.Incarnation)); c != 0 {
-		return c
+	slices.SortFunc(ranked, func(a, b rankedPod) int {
+		switch {
+		case a.worth != b.worth:
+			return cmp.Compare(b.worth, a.worth)
+		case a.slot != b.slot:
+			return cmp.Compare(a.slot, b.slot)
+		case a.incarnation != b.incarnation:
+			return cmp.Compare(a.incarnation, b.incarnation)
+		}
+		return comparePods(a.pod, b.pod)
+	})
+	for i := range ranked {
+		r.pods[i] = ranked[i].pod
 	}
-	return comparePods(a, b)
 }
 
 // worth grows with how far the pod has come: available, ready, running, placed.

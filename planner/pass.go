@@ -112,6 +112,8 @@ type pass struct {
 	scaled   map[api.Ref]int     // what autoscalers make of their targets
 	quotas   map[string][]*quota // by namespace, those that were asked for
 	budgets  []budget            // with what is left of each
+	atomic   bool                // what a commit changes goes together
+	failed   map[string]api.Ref  // the commits of which a rollout failed, and which one
 	sites    *sites              // nil until a pod with claims is made
 	refused  map[api.Ref]bool    // the workloads whose refusal has been told
 	// templates are those of the wanted workloads; nil until they are asked for.
@@ -157,9 +159,7 @@ func newPass(in Input, want *wanted) *pass {
 	if !slices.IsSortedFunc(p.pods, comparePods) {
 		slices.SortFunc(p.pods, comparePods)
 	}
-	for _, pod := range p.pods {
-		p.owned[pod.Owner] = append(p.owned[pod.Owner], pod)
-	}
+	p.groupByOwner()
 	for i := range in.Nodes {
 		p.nodes = append(p.nodes, &in.Nodes[i])
 		if in.Nodes[i].Draining {
@@ -177,12 +177,35 @@ func newPass(in Input, want *wanted) *pass {
 		}
 	}
 	p.mergeRecords()
+	p.findFailed()
 	return p
 }
 
 // comparePods is a total order of observed pods; beyond the UID only a pod that two nodes report differs.
 func comparePods(a, b *Pod) int {
-	return cmp.Or(a.Pod.Compare(b.Pod), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Node, b.Node))
+	if c := a.Pod.Compare(b.Pod); c != 0 { // one by one: of most pairs the name tells
+		return c
+	}
+	if c := cmp.Compare(a.UID, b.UID); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Node, b.Node)
+}
+
+// groupByOwner finds the pods of each owner. They are ordered by name, so that those of one owner mostly are neighbours.
+func (p *pass) groupByOwner() {
+	for from := 0; from < len(p.pods); {
+		owner, to := p.pods[from].Owner, from+1
+		for to < len(p.pods) && p.pods[to].Owner == owner {
+			to++
+		}
+		if run := p.pods[from:to:to]; p.owned[owner] == nil {
+			p.owned[owner] = run
+		} else {
+			p.owned[owner] = append(p.owned[owner], run...)
+		}
+		from = to
+	}
 }
 
 // workload plans one workload by its kind.
@@ -260,19 +283,42 @@ func (p *pass) problem(ref api.Ref, source api.Position, field, message string) 
 }
 
 func (p *pass) finish() Plan {
+	p.promote()
 	p.finishRecords()
 	slices.SortFunc(p.plan.Scales, func(a, b api.ScaleRecord) int { return a.Target.Compare(b.Target) })
 	slices.SortStableFunc(p.plan.Workloads, func(a, b api.WorkloadStatus) int { return a.Ref.Compare(b.Ref) })
-	slices.SortStableFunc(p.plan.Actions, func(a, b Action) int {
-		return cmp.Or(
-			-cmp.Compare(a.Kind, b.Kind), // stop before create
-			cmp.Compare(a.Class.order(), b.Class.order()),
-			a.Pod.Owner.Compare(b.Pod.Owner),
-			cmp.Compare(a.Pod.Slot, b.Pod.Slot),
-			cmp.Compare(a.Pod.Incarnation, b.Pod.Incarnation),
-			cmp.Compare(a.Pod.Pod.Name, b.Pod.Pod.Name), // of a DaemonSet, by node
-			cmp.Compare(a.Pod.UID, b.Pod.UID),
-		)
-	})
+	p.plan.Actions = sortedActions(p.plan.Actions)
 	return p.plan
+}
+
+// sortedActions puts stops first. It sorts pointers: an action is large, and there may be one for every pod.
+func sortedActions(actions []Action) []Action {
+	order := make([]*Action, len(actions))
+	for i := range actions {
+		order[i] = &actions[i]
+	}
+	slices.SortStableFunc(order, compareActions)
+	sorted := make([]Action, len(actions))
+	for i, a := range order {
+		sorted[i] = *a
+	}
+	return sorted
+}
+
+func compareActions(a, b *Action) int {
+	if c := -cmp.Compare(a.Kind, b.Kind); c != 0 { // stop before create
+		return c
+	}
+	if a.Class != b.Class {
+		return cmp.Compare(a.Class.order(), b.Class.order())
+	}
+	if c := a.Pod.Owner.Compare(b.Pod.Owner); c != 0 {
+		return c
+	}
+	return cmp.Or(
+		cmp.Compare(a.Pod.Slot, b.Pod.Slot),
+		cmp.Compare(a.Pod.Incarnation, b.Pod.Incarnation),
+		cmp.Compare(a.Pod.Pod.Name, b.Pod.Pod.Name), // of a DaemonSet, by node
+		cmp.Compare(a.Pod.UID, b.Pod.UID),
+	)
 }

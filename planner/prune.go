@@ -239,8 +239,14 @@ func (p *pass) prune() {
 	if !p.in.Prune {
 		return
 	}
+	var last api.Ref // pods of one owner mostly come one after the other
 	for _, pod := range p.pods {
-		if !p.want.owns(pod.Owner) && !p.stays(pod.Owner) {
+		if pod.Owner == last {
+			continue
+		}
+		if p.want.owns(pod.Owner) || p.stays(pod.Owner) {
+			last = pod.Owner
+		} else {
 			p.stop(pod, ClassPruned, fmt.Sprintf("pruned: %s is gone from Git", pod.Owner))
 		}
 	}

@@ -101,6 +101,8 @@ func (r *rollout) creationReason(last *Pod) string {
 		return fmt.Sprintf("replaces %s, lost with node %s", last.Pod.Name, last.Node)
 	case last != nil && isEnded(last):
 		return fmt.Sprintf("replaces %s, which %s", last.Pod.Name, ending(last))
+	case r.held == "" && r.back != "":
+		return "back at the template before, since " + r.back
 	case r.held == "" && r.status.Completed.IsZero() && r.status.Cause != "":
 		return r.status.Cause
 	case r.previous != nil && r.previous.Desired < r.replicas:

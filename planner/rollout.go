@@ -13,7 +13,10 @@ import (
 type rollout struct {
 	*pass
 	owner    api.Ref
-	template Template // the one wanted
+	template Template // the one to run
+	// digest is of the template that Git wants; back says why that is not the one to run.
+	digest api.Digest
+	back   string
 	// name names the pod of a slot and incarnation, where pods are not named by their identity alone.
 	name string
 
@@ -67,7 +70,11 @@ func (p *pass) newRollout(w workload, r rollout) *rollout {
 			r.template.Digest = r.previous.Template
 		}
 	}
-	if r.waits = p.gate(w.Ref, r.template.Digest); r.waits != "" && r.held == "" {
+	r.digest = r.template.Digest
+	if w.err == nil {
+		r.retreat(w)
+	}
+	if r.waits = p.gate(w.Ref, r.digest); r.waits != "" && r.held == "" {
 		r.held = r.waits
 	}
 	r.classify()

@@ -11,7 +11,7 @@ import (
 // report says how far the workload is, and dates it by what the last plan said.
 func (r *rollout) report() {
 	s := &r.status
-	*s = api.WorkloadStatus{Ref: r.owner, Template: r.template.Digest, Desired: r.replicas, Paused: r.held != "" && r.held != r.waits, Waits: r.waits}
+	*s = api.WorkloadStatus{Ref: r.owner, Template: r.digest, Desired: r.replicas, Paused: r.held != "" && r.held != r.waits, Waits: r.waits, Back: r.back}
 	for _, pod := range r.live {
 		switch {
 		case pod.Template == r.template.Digest:
@@ -76,7 +76,7 @@ func (r *rollout) resume() {
 	s.Began, s.Progressed, s.Completed = before.Began, before.Progressed, before.Completed
 	nearer := s.Updated > before.Updated || s.Outdated < before.Outdated || s.Ready > before.Ready || s.Available > before.Available
 	more := s.Desired != before.Desired || before.State == api.RolloutComplete && !r.complete() ||
-		before.Paused && !s.Paused || before.Waits != "" && s.Waits == ""
+		before.Back != s.Back || before.Paused && !s.Paused || before.Waits != "" && s.Waits == ""
 	if nearer || more {
 		s.Progressed = r.in.Now
 	}
@@ -96,6 +96,10 @@ func (r *rollout) state() (api.RolloutState, string) {
 		return api.RolloutStalled, "the pod " + ending(kept[0]) + ", and its restart policy is to leave it so: change it in a commit"
 	}
 	switch {
+	case r.back != "" && r.held == "":
+		return api.RolloutStalled, "back at the template before, since " + r.back + ": " + r.progress()
+	case r.back != "":
+		return api.RolloutStalled, r.held + ": " + r.progress()
 	case r.blocked: // whatever runs: only a commit helps
 		return api.RolloutStalled, r.held
 	case r.complete() && r.replicas == 0:
@@ -145,6 +149,10 @@ func (r *rollout) crashLooping() *Pod {
 // judgeFailure says of a rollout that has stalled, though its template can be made, what its pods show.
 func (r *rollout) judgeFailure() {
 	s := &r.status
+	if r.back != "" {
+		s.Failure = r.previous.Failure // it is told until Git wants another template
+		return
+	}
 	if s.State != api.RolloutStalled || r.blocked {
 		return
 	}

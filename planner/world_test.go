@@ -129,7 +129,7 @@ func parseObject(line string) (api.Object, error) {
 			Value: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
 		}, nil
 	case "cluster":
-		kind, value = "Cluster", &api.Cluster{ObjectMeta: meta, Spec: api.ClusterSpec{Deletion: &api.DeletionBudget{MaxObjects: f.number("deletions")}}}
+		kind, value = "Cluster", &api.Cluster{ObjectMeta: meta, Spec: newClusterSpec(f)}
 	case "service":
 		kind, value = "Service", newService(meta, f)
 	case "endpoints":
@@ -145,6 +145,12 @@ func parseObject(line string) (api.Object, error) {
 	return api.Object{
 		Ref: api.Ref{Kind: kind, Namespace: "shop", Name: name}, Source: api.Position{File: name + ".yaml", Line: 1}, Value: value,
 	}, nil
+}
+
+func newClusterSpec(f fields) api.ClusterSpec {
+	spec := api.ClusterSpec{Deletion: &api.DeletionBudget{MaxObjects: f.number("deletions")}}
+	_, spec.Atomic = f.take("atomic")
+	return spec
 }
 
 func newDeployment(meta metav1.ObjectMeta, f fields) *appsv1.Deployment {
