@@ -78,7 +78,7 @@ which language. OBJECT is Kind/namespace/name, or Kind/name. Values of secrets a
 // blameObject walks back until every field has had another value. A revision in which the object does not evaluate says
 // nothing of it, and is passed over.
 func blameObject(ctx context.Context, local *mirror.Local, ref api.Ref, rev string, limit int) (blame, error) {
-	compiler, end, err := newCompiler(nil, nil)
+	compiler, end, err := newCompiler(compilerOptions{}, nil)
 	if err != nil {
 		return blame{}, err
 	}

@@ -97,7 +97,7 @@ func (o importOptions) run(c *cobra.Command, dir string) (imported, error) {
 			return imported{}, fmt.Errorf("%s is there already: move it away, or write over it with --force; nothing was written", filepath.Join(dir, f.To))
 		}
 	}
-	compiler, end, err := newCompiler(nil, nil)
+	compiler, end, err := newCompiler(compilerOptions{}, nil)
 	if err != nil {
 		return imported{}, err
 	}

@@ -18,7 +18,7 @@ func TestScripts(t *testing.T) {
 			e.Vars = append(e.Vars,
 				"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@shop.example", "GIT_AUTHOR_DATE=2026-01-02T03:04:05Z",
 				"GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@shop.example", "GIT_COMMITTER_DATE=2026-01-02T03:04:05Z",
-				"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "XDG_CONFIG_HOME="+e.WorkDir)
+				"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "XDG_CONFIG_HOME="+e.WorkDir, "XDG_CACHE_HOME="+e.WorkDir)
 			return nil
 		},
 	})

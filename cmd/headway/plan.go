@@ -24,11 +24,12 @@ type planOptions struct {
 	contextFile string
 	repo, path  string
 	from, to    string
+	tags        tagsFlag
 }
 
 func (a app) planCommand() *cobra.Command {
 	var (
-		o   planOptions
+		o   = planOptions{tags: tagsFlag{}}
 		out format
 	)
 	c := &cobra.Command{
@@ -61,6 +62,7 @@ commits alone. The exit code is 0 when there is nothing to do, 2 when there are 
 	c.Flags().StringVar(&o.path, "path", "", "folder of the repository that holds the manifests (default: the cluster's, or all)")
 	c.Flags().StringVar(&o.from, "from", "", "revision to start from (default: what the cluster runs)")
 	c.Flags().StringVar(&o.to, "to", "HEAD", "revision to plan")
+	c.Flags().VarP(o.tags, "tag", "t", "CUE tag, as name=value, or the name alone of a short form or a condition")
 	formatFlag(c, &out, formatText, formatJSON, formatMarkdown)
 	return c
 }
@@ -91,7 +93,7 @@ func (o planOptions) preview(ctx context.Context, stderr io.Writer) (controller.
 	if err != nil {
 		return controller.Preview{}, err
 	}
-	compiler, end, err := newCompiler(nil, nil)
+	compiler, end, err := newCompiler(compilerOptions{tags: o.tags, cache: userCache()}, nil)
 	if err != nil {
 		return controller.Preview{}, err
 	}
@@ -103,6 +105,13 @@ func (o planOptions) preview(ctx context.Context, stderr io.Writer) (controller.
 	}
 	if in.To, err = compileRevision(ctx, local, compiler, o.to, stderr); err != nil {
 		return controller.Preview{}, err
+	}
+	later := (&schema.Result{Objects: in.To.Objects, Complete: true}).After(in.From.Objects)
+	for _, p := range later.Problems {
+		fmt.Fprintln(stderr, p)
+	}
+	if !later.Complete {
+		return controller.Preview{}, fmt.Errorf("%s changes what may not change: mend the problems above; nothing of these objects would change", o.to)
 	}
 	return controller.NewPreview(in)
 }

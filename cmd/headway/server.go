@@ -96,7 +96,7 @@ func runServer(ctx context.Context, o serverOptions, started chan<- struct{}, lo
 	if err != nil {
 		return err
 	}
-	compiler, end, err := newCompiler(nil, log.With("part", "evaluator"))
+	compiler, end, err := newCompiler(compilerOptions{cache: filepath.Join(o.dir, "evaluations")}, log.With("part", "evaluator"))
 	if err != nil {
 		return err
 	}

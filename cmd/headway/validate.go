@@ -28,7 +28,7 @@ type validation struct {
 func (a app) validateCommand() *cobra.Command {
 	var (
 		out  format
-		tags map[string]string
+		tags = tagsFlag{}
 	)
 	c := &cobra.Command{
 		Use:   "validate PATH...",
@@ -63,7 +63,7 @@ command line is wrong.`,
 			return nil
 		},
 	}
-	c.Flags().StringToStringVarP(&tags, "tag", "t", nil, "value of a CUE @tag, as name=value")
+	c.Flags().VarP(tags, "tag", "t", "CUE tag, as name=value, or the name alone of a short form or a condition")
 	formatFlag(c, &out, formatText, formatJSON, formatYAML, formatSARIF)
 	usageExit(c)
 	return c
@@ -86,7 +86,7 @@ func (a app) validatePath(ctx context.Context, path string, tags map[string]stri
 	if err != nil {
 		return nil, err
 	}
-	compiler, end, err := newCompiler(tags, nil)
+	compiler, end, err := newCompiler(compilerOptions{tags: tags, cache: userCache()}, nil)
 	if err != nil {
 		return nil, err
 	}
