@@ -21,8 +21,6 @@ type LogOptions struct {
 	Previous bool      `json:"previous,omitempty"` // the run before the last restart
 	Tail     *int      `json:"tail,omitempty"`     // only the last lines
 	Since    time.Time `json:"since,omitzero"`
-	// Timestamps has each line begin with the time at which it was written.
-	Timestamps bool `json:"timestamps,omitempty"`
 }
 
 // ExecOptions say what to run.

@@ -103,7 +103,10 @@ func (a app) copyFrom(ctx context.Context, conn *bus.Conn, pod api.Placement, co
 		input.CloseWithError(err) // or the end of the archive
 		received <- err
 	}()
-	err = unpack(local, archive, a.stderr)
+	if err = unpack(local, archive, a.stderr); err == nil {
+		// What fills up the archive's last block, and the stream's end.
+		_, err = io.Copy(io.Discard, archive)
+	}
 	archive.CloseWithError(err)
 	if err != nil {
 		cancel()

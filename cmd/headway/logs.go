@@ -40,11 +40,10 @@ func (a app) logsCommand() *cobra.Command {
 		Long: `Print what containers wrote. Several pods are told apart by a prefix; they are all pods of a workload that is named as
 KIND/NAME, and those that -l chooses.
 
-A time is that at which the node saw the line. Of what was written while the node's daemon was down, it is the end of
-that time at the latest.`,
+Lines carry no time of their own. --since works where the whole log was written after that, or before it.`,
 		Example: `  headway logs front-6d4cf56db6-x7k2p -n shop
   headway logs -f --tail 20 deployment/front
-  headway logs -l app=front --all-containers --since 10m --timestamps`,
+  headway logs -l app=front --all-containers --tail 100`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.args, o.tailed = args, c.Flags().Changed("tail")
@@ -64,7 +63,6 @@ that time at the latest.`,
 	f.BoolVar(&o.prefix, "prefix", false, "begin each line with its pod and container (default: for several logs)")
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what is written next")
 	f.BoolVarP(&o.Previous, "previous", "p", false, "the run before the last restart")
-	f.BoolVar(&o.Timestamps, "timestamps", false, "begin each line with the time at which it was written")
 	f.IntVar(&o.tail, "tail", 0, "only so many of the last lines")
 	f.DurationVar(&o.since, "since", 0, "only what was written within this time, such as 10m")
 	f.StringVar(&o.sinceTime, "since-time", "", "only what was written since then, such as 2026-01-02T15:04:05Z")
