@@ -3,150 +3,171 @@ package scheduler
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-
-	"headway.dev/headway/api"
 )
-
-// An ask is what a pod, and every other replica of its template, needs of a node.
-type ask struct {
-	spec     *corev1.PodSpec
-	node     string // the only one that will do; empty: any
-	owner    api.Ref
-	template api.Digest
-	requests api.Resources
-	selector []pair // ordered by key
-	ports    []corev1.ContainerPort
-}
-
-// A pair is a label that the node must have.
-type pair struct{ key, value string }
-
-func newAsk(pod *Pod) *ask {
-	a := &ask{
-		spec:     pod.Spec,
-		node:     cmp.Or(pod.Pinned, pod.Spec.NodeName),
-		owner:    pod.Identity.Owner,
-		template: pod.Identity.Template,
-		requests: pod.Requests,
-		ports:    api.HostPorts(pod.Spec),
-	}
-	for _, key := range slices.Sorted(maps.Keys(pod.Spec.NodeSelector)) {
-		a.selector = append(a.selector, pair{key, pod.Spec.NodeSelector[key]})
-	}
-	return a
-}
 
 // A filter is one reason for which a node cannot take a pod.
 type filter struct {
-	// refuses reports whether the node cannot. The detail tells refusals of one filter apart, such as the taint.
-	refuses func(a *ask, n *node) (detail string, refused bool)
-	// says what is wrong with some nodes: "2 lack memory". Best is the one of them with the most room.
-	says func(a *ask, count int, detail string, best *node) string
-	// room is how much a node has of what it lacks; nil where it is not a matter of room.
-	room func(n *node) int64
+	refuses func(a *ask, n *node) bool
+	// says what is wrong with the node. Nodes of which the same is said are counted together.
+	says func(a *ask, n *node) phrase
+	// room is how much the node has of what it lacks, and aside what is said of the one among several that has the most. Nil
+	// where it is not a matter of room.
+	room  func(a *ask, n *node) int64
+	aside func(a *ask, best *node) string
 }
+
+// A phrase says something of one node, or of several.
+type phrase struct{ one, many string }
+
+func (p phrase) of(count int) string {
+	if count == 1 {
+		return p.one
+	}
+	return p.many
+}
+
+// with ends the phrase with what is the same for all.
+func (p phrase) with(text string) phrase { return phrase{p.one + text, p.many + text} }
+
+var (
+	is   = phrase{"is ", "are "}
+	has  = phrase{"has ", "have "}
+	lack = phrase{"lacks ", "lack "}
+	run  = phrase{"runs ", "run "}
+)
 
 // filters are in the order in which they are asked; the first one that refuses a node counts for it. What an author asked
-// for comes first, then what is wrong with the node, then what it lacks.
+// for comes first, then what is wrong with the node, then what it lacks, then what runs around it.
 var filters = []filter{
-	{refuses: isOtherNode, says: func(a *ask, n int, _ string, _ *node) string {
-		return plural(n, "is", "are") + " not " + a.node + ", the one asked for"
+	{refuses: isOtherNode, says: func(a *ask, _ *node) phrase { return is.with("not " + a.node + ", the one asked for") }},
+	{refuses: isLost, says: always(is.with("lost"))},
+	{refuses: isCordoned, says: always(is.with("cordoned"))},
+	{refuses: lacksLabel, says: func(a *ask, n *node) phrase {
+		label := a.class.lacking(n)
+		return lack.with("the label " + label.key + "=" + label.value)
 	}},
-	{refuses: isLost, says: func(_ *ask, n int, _ string, _ *node) string {
-		return plural(n, "is", "are") + " lost"
+	{refuses: isUnwanted, says: func(a *ask, _ *node) phrase {
+		return phrase{"does", "do"}.with(" not match its node affinity " + describe(a.class.required))
 	}},
-	{refuses: isCordoned, says: func(_ *ask, n int, _ string, _ *node) string {
-		return plural(n, "is", "are") + " cordoned"
+	{refuses: isTainted, says: func(a *ask, n *node) phrase {
+		return has.with("the taint " + a.class.repelled(n).ToString() + ", which it does not tolerate")
 	}},
-	{refuses: lacksLabel, says: func(_ *ask, n int, label string, _ *node) string {
-		return plural(n, "lacks", "lack") + " the label " + label
-	}},
-	{refuses: isTainted, says: func(_ *ask, n int, taint string, _ *node) string {
-		return plural(n, "has", "have") + " the taint " + taint + ", which it does not tolerate"
-	}},
-	{refuses: lacksCPU, room: func(n *node) int64 { return n.free.MilliCPU }, says: func(a *ask, n int, _ string, best *node) string {
-		return fmt.Sprintf("%s cpu (ask %s, %s free at best)", plural(n, "lacks", "lack"), cpu(a.requests.MilliCPU), cpu(best.free.MilliCPU))
-	}},
-	{refuses: lacksMemory, room: func(n *node) int64 { return n.free.Memory }, says: func(a *ask, n int, _ string, best *node) string {
-		return fmt.Sprintf("%s memory (ask %s, %s free at best)", plural(n, "lacks", "lack"), memory(a.requests.Memory), memory(best.free.Memory))
-	}},
-	{refuses: isFull, room: func(n *node) int64 { return int64(n.MaxPods) }, says: func(_ *ask, n int, _ string, best *node) string {
-		return fmt.Sprintf("%s as many pods as allowed (%d at most)", plural(n, "runs", "run"), best.MaxPods)
-	}},
-	{refuses: hasPortTaken, says: func(_ *ask, n int, port string, _ *node) string {
-		return plural(n, "has", "have") + " the host port " + port + " taken"
-	}},
+	{
+		refuses: lacksCPU, says: always(lack.with("cpu")),
+		room:  func(_ *ask, n *node) int64 { return n.free.MilliCPU },
+		aside: func(a *ask, best *node) string { return scarce(cpu(a.requests.MilliCPU), cpu(best.free.MilliCPU)) },
+	},
+	{
+		refuses: lacksMemory, says: always(lack.with("memory")),
+		room:  func(_ *ask, n *node) int64 { return n.free.Memory },
+		aside: func(a *ask, best *node) string { return scarce(memory(a.requests.Memory), memory(best.free.Memory)) },
+	},
+	{refuses: hasNone, says: func(a *ask, n *node) phrase { return has.with("no " + a.none(n)) }},
+	{
+		refuses: lacksExtended, says: func(a *ask, n *node) phrase { return lack.with(a.scarce(n).name) },
+		room: func(a *ask, n *node) int64 { return n.extended[a.scarce(n).name] },
+		aside: func(a *ask, best *node) string {
+			e := a.scarce(best)
+			return scarce(quantity(e.name, e.value), quantity(e.name, best.extended[e.name]))
+		},
+	},
+	{
+		refuses: isFull, says: always(run.with("as many pods as allowed")),
+		room:  func(_ *ask, n *node) int64 { return int64(n.MaxPods) },
+		aside: func(_ *ask, best *node) string { return fmt.Sprintf(" (%d at most)", best.MaxPods) },
+	},
+	{refuses: hasPortTaken, says: func(a *ask, n *node) phrase { return has.with("the host port " + a.portTaken(n) + " taken") }},
+	ruleFilter(spread), ruleFilter(near), ruleFilter(apart), ruleFilter(shunned),
 }
 
-func isOtherNode(a *ask, n *node) (string, bool) {
-	return "", a.node != "" && a.node != n.Name
-}
+func always(p phrase) func(*ask, *node) phrase { return func(*ask, *node) phrase { return p } }
 
-func isLost(_ *ask, n *node) (string, bool) { return "", n.Lost }
+func scarce(asked, free string) string { return fmt.Sprintf(" (ask %s, %s free at best)", asked, free) }
 
-// cordon is what Kubernetes taints a cordoned node with: pods of DaemonSets tolerate it.
-var cordon = &corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}
-
-func isCordoned(a *ask, n *node) (string, bool) { return "", n.Cordoned && !a.tolerates(cordon) }
-
-func lacksLabel(a *ask, n *node) (string, bool) {
-	for _, want := range a.selector {
-		if value, ok := n.Labels[want.key]; !ok || value != want.value {
-			return want.key + "=" + want.value, true
+// ruleFilter is for the rules of one kind that must be kept to.
+func ruleFilter(what ruleKind) filter {
+	first := func(a *ask, n *node) *rule {
+		i := slices.IndexFunc(a.strict, func(r *rule) bool { return r.what == what && r.refuses(n) })
+		if i < 0 {
+			return nil
 		}
+		return a.strict[i]
 	}
-	return "", false
-}
-
-func isTainted(a *ask, n *node) (string, bool) {
-	for i := range n.Taints {
-		t := &n.Taints[i]
-		if t.Effect != corev1.TaintEffectPreferNoSchedule && !a.tolerates(t) {
-			return t.ToString(), true
-		}
+	return filter{
+		refuses: func(a *ask, n *node) bool { return first(a, n) != nil },
+		says:    func(a *ask, n *node) phrase { return first(a, n).says(n) },
 	}
-	return "", false
 }
 
-// tolerates reports whether the pod may run in spite of the taint.
-func (a *ask) tolerates(taint *corev1.Taint) bool {
-	return slices.ContainsFunc(a.spec.Tolerations, func(t corev1.Toleration) bool {
-		switch {
-		case t.Effect != "" && t.Effect != taint.Effect:
-			return false
-		case t.Key == "":
-			return t.Operator == corev1.TolerationOpExists // every taint
-		case t.Key != taint.Key:
-			return false
-		}
-		return t.Operator == corev1.TolerationOpExists || t.Value == taint.Value
-	})
+func isOtherNode(a *ask, n *node) bool { return a.node != "" && a.node != n.Name }
+
+func isLost(_ *ask, n *node) bool { return n.Lost }
+
+func isCordoned(a *ask, n *node) bool { return a.class.shutOut(n) }
+
+func lacksLabel(a *ask, n *node) bool { return a.class.lacking(n) != nil }
+
+func isUnwanted(a *ask, n *node) bool { return !a.class.verdicts[n.index].wanted }
+
+func isTainted(a *ask, n *node) bool { return a.class.repelled(n) != nil }
+
+// hasRoom reports whether the node has what the pod takes of it.
+func (n *node) hasRoom(a *ask) bool {
+	return !lacksCPU(a, n) && !lacksMemory(a, n) && !isFull(a, n) &&
+		(len(a.extended) == 0 || !hasNone(a, n) && !lacksExtended(a, n)) && (len(a.ports) == 0 || !hasPortTaken(a, n))
 }
 
 // A pod that asks for nothing of a kind fits where that is overcommitted already.
-func lacksCPU(a *ask, n *node) (string, bool) {
-	return "", a.requests.MilliCPU > 0 && a.requests.MilliCPU > n.free.MilliCPU
+func lacksCPU(a *ask, n *node) bool {
+	return a.requests.MilliCPU > 0 && a.requests.MilliCPU > n.free.MilliCPU
 }
 
-func lacksMemory(a *ask, n *node) (string, bool) {
-	return "", a.requests.Memory > 0 && a.requests.Memory > n.free.Memory
+func lacksMemory(a *ask, n *node) bool {
+	return a.requests.Memory > 0 && a.requests.Memory > n.free.Memory
 }
 
-func isFull(_ *ask, n *node) (string, bool) { return "", n.MaxPods > 0 && n.pods >= n.MaxPods }
+func isFull(_ *ask, n *node) bool { return n.MaxPods > 0 && n.pods >= n.MaxPods }
 
-func hasPortTaken(a *ask, n *node) (string, bool) {
-	for _, p := range a.ports {
-		if slices.ContainsFunc(n.ports, func(held corev1.ContainerPort) bool { return collide(p, held) }) {
-			return fmt.Sprintf("%d/%s", p.HostPort, p.Protocol), true
+// unbounded is a resource of which a node that says nothing has enough.
+const unbounded = string(corev1.ResourceEphemeralStorage)
+
+func hasNone(a *ask, n *node) bool { return a.none(n) != "" }
+
+// none is what the node has nothing of, whoever runs there.
+func (a *ask) none(n *node) string {
+	for i := range a.extended {
+		if name := a.extended[i].name; n.Extended[name] == 0 && name != unbounded {
+			return name
 		}
 	}
-	return "", false
+	return ""
+}
+
+func lacksExtended(a *ask, n *node) bool { return a.scarce(n) != nil }
+
+// scarce is what the node has less of than the pod asks for.
+func (a *ask) scarce(n *node) *amount {
+	for i := range a.extended {
+		e := &a.extended[i]
+		if free, ok := n.extended[e.name]; ok && e.value > free {
+			return e
+		}
+	}
+	return nil
+}
+
+func hasPortTaken(a *ask, n *node) bool { return a.portTaken(n) != "" }
+
+func (a *ask) portTaken(n *node) string {
+	for _, p := range a.ports {
+		if slices.ContainsFunc(n.ports, func(held corev1.ContainerPort) bool { return collide(p, held) }) {
+			return fmt.Sprintf("%d/%s", p.HostPort, p.Protocol)
+		}
+	}
+	return ""
 }
 
 // collide reports whether two ports of a node are the same. One without an address holds it on every address.
@@ -159,70 +180,12 @@ func transport(p corev1.ContainerPort) corev1.Protocol { return cmp.Or(p.Protoco
 
 func isAnyAddress(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
 
-// refuses gives the first filter that refuses the node, and its detail; nil where the pod fits.
-func (a *ask) refuses(n *node) (*filter, string) {
-	for i := range filters {
-		if detail, refused := filters[i].refuses(a, n); refused {
-			return &filters[i], detail
+// forbids reports whether what runs around the node keeps the pod off.
+func (a *ask) forbids(n *node) bool {
+	for _, r := range a.strict {
+		if r.refuses(n) {
+			return true
 		}
 	}
-	return nil, ""
-}
-
-// refusal says why no node fits: each node is counted once, the commonest reason first.
-func (f *fleet) refusal(a *ask) string {
-	if len(f.nodes) == 0 {
-		return "0 of 0 nodes fit: no node has joined"
-	}
-	type group struct {
-		filter *filter
-		detail string
-		count  int
-		best   *node // the one with the most of what is lacking
-	}
-	var groups []*group
-	for _, n := range f.nodes {
-		by, detail := a.refuses(n)
-		i := slices.IndexFunc(groups, func(g *group) bool { return g.filter == by && g.detail == detail })
-		if i < 0 {
-			i = len(groups)
-			groups = append(groups, &group{filter: by, detail: detail, best: n})
-		}
-		groups[i].count++
-		if by.room != nil && by.room(n) > by.room(groups[i].best) {
-			groups[i].best = n
-		}
-	}
-	slices.SortStableFunc(groups, func(a, b *group) int {
-		return cmp.Or(-cmp.Compare(a.count, b.count), cmp.Compare(order(a.filter), order(b.filter)), cmp.Compare(a.detail, b.detail))
-	})
-	said := make([]string, len(groups))
-	for i, g := range groups {
-		said[i] = g.filter.says(a, g.count, g.detail, g.best)
-	}
-	return fmt.Sprintf("0 of %d nodes fit: %s", len(f.nodes), strings.Join(said, ", "))
-}
-
-func order(by *filter) int {
-	for i := range filters {
-		if &filters[i] == by {
-			return i
-		}
-	}
-	return len(filters)
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-func cpu(milli int64) string {
-	return resource.NewMilliQuantity(max(0, milli), resource.DecimalSI).String()
-}
-
-func memory(bytes int64) string {
-	return resource.NewQuantity(max(0, bytes), resource.BinarySI).String()
+	return false
 }

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -411,7 +412,7 @@ func TestOrderOfInputMakesNoDifference(t *testing.T) {
 		s := drawScene(t)
 		want := Place(s.nodes, s.running, s.pods)
 		got := Place(rapid.Permutation(s.nodes).Draw(t, "nodes"), rapid.Permutation(s.running).Draw(t, "running"), rapid.Permutation(s.pods).Draw(t, "pods"))
-		if !slices.Equal(want, got) {
+		if !reflect.DeepEqual(want, got) {
 			t.Fatalf("shuffled:\n%+v\nwant\n%+v", got, want)
 		}
 	})

@@ -3,46 +3,43 @@ package scheduler
 import (
 	"cmp"
 	"fmt"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // A score is how well a pod would be off on a node.
 type score struct {
-	unwanted  int   // taints that say it had better not run there
-	siblings  int   // pods of the same template there
-	relatives int   // pods of the same owner there
 	free      int64 // share, in ten-thousandths, that would be left of the scarcer of cpu and memory
+	wish      int64 // what the author's wishes that are met weigh, less those against it
+	crowd     int64 // pods like it in the domains that it is spread over
+	unwanted  int32 // taints that say it had better not run there
+	siblings  int32 // pods of the same template there
+	relatives int32 // pods of the same owner there
 	pods      int   // all pods there
 }
 
-// A candidate is a node that can take the pod.
+// A candidate is a node that can take the pod, but for rules about other pods.
 type candidate struct {
 	node  *node
 	score score
 }
 
-// fitting are the nodes that can take the pod, ordered by name.
+// fitting are the nodes that have what the pod needs, ordered by name. They are good until the next call.
 func (f *fleet) fitting(a *ask) []candidate {
-	var c []candidate
-	for _, n := range f.nodes {
-		if by, _ := a.refuses(n); by == nil {
+	c := f.scratch[:0]
+	for _, n := range f.candidates(a) {
+		if n.hasRoom(a) {
 			c = append(c, candidate{node: n, score: a.score(n)})
 		}
 	}
+	f.scratch = c
 	return c
 }
 
 func (a *ask) score(n *node) score {
-	s := score{siblings: n.siblings, relatives: n.relatives, pods: n.pods}
-	for i := range n.Taints {
-		if n.Taints[i].Effect == corev1.TaintEffectPreferNoSchedule && !a.tolerates(&n.Taints[i]) {
-			s.unwanted++
-		}
+	v, left := &a.class.verdicts[n.index], n.free.Sub(a.requests)
+	return score{
+		unwanted: v.unwanted, wish: int64(v.preferred), siblings: n.siblings, relatives: n.relatives, pods: n.pods,
+		free: min(share(left.MilliCPU, n.Allocatable.MilliCPU), share(left.Memory, n.Allocatable.Memory)),
 	}
-	left := n.free.Sub(a.requests)
-	s.free = min(share(left.MilliCPU, n.Allocatable.MilliCPU), share(left.Memory, n.Allocatable.Memory))
-	return s
 }
 
 // share is in ten-thousandths. Whole numbers come out the same on every machine.
@@ -53,31 +50,87 @@ func share(part, whole int64) int64 {
 	return part * 10_000 / whole
 }
 
-// compare orders scores, the better first: where the pod is wanted, then where it is apart from its like (those of its own
-// template first, because in a rollout the others are about to go), then where the scarcer of cpu and memory is least used.
-func (s score) compare(o score) int {
-	return cmp.Or(
-		cmp.Compare(s.unwanted, o.unwanted),
-		cmp.Compare(s.siblings, o.siblings),
-		cmp.Compare(s.relatives, o.relatives),
-		-cmp.Compare(s.free, o.free),
-		cmp.Compare(s.pods, o.pods),
-	)
-}
-
-// choose gives the index of the best candidate. Between equals a hash of pod and node decides, then the name: so pods do
-// not all run into the node whose name comes first.
-func choose(fitting []candidate, pod uint64) int {
-	best := 0
-	for i := 1; i < len(fitting); i++ {
-		switch c := fitting[i].score.compare(fitting[best].score); {
-		case c < 0:
-			best = i
-		case c == 0 && mix(pod^fitting[i].node.hash) < mix(pod^fitting[best].node.hash):
-			best = i
+// with adds what the rules about other pods say of the node.
+func (s score) with(a *ask, n *node) score {
+	for _, r := range a.strict {
+		if r.what == spread {
+			s.crowd += r.counts[r.of[n.index]]
 		}
 	}
-	return best
+	for _, r := range a.soft {
+		wish, crowd := r.wish(n)
+		s.wish += wish
+		s.crowd += crowd
+	}
+	return s
+}
+
+// heaviest is the most that an author can have a wish weigh.
+const heaviest = 100
+
+// wish is what a node is worth to a rule that need not be kept to, and how crowded its domain is. A pod more than a spread
+// allows is as bad as the heaviest wish unmet.
+func (r *rule) wish(n *node) (wish, crowd int64) {
+	d := r.of[n.index]
+	switch {
+	case r.what == spread && d < 0: // worse than all that have the label
+		return -heaviest * max(0, r.most()+1-r.least), r.most() + 1
+	case r.what == spread:
+		return -heaviest * max(0, r.skew(d)-r.maxSkew), r.counts[d]
+	case d < 0:
+		return 0, 0
+	case r.what == leaned:
+		return r.counts[d], 0
+	}
+	return r.weight * r.counts[d], 0
+}
+
+// compare orders scores, the better first: where the pod is wanted, by taints and by the author's wishes, then where it is
+// apart from its like: in what it is spread over, and on the node (those of its own template first, because in a rollout the
+// others are about to go); then where the scarcer of cpu and memory is least used.
+func (s *score) compare(o *score) int {
+	switch {
+	case s.unwanted != o.unwanted:
+		return cmp.Compare(s.unwanted, o.unwanted)
+	case s.wish != o.wish:
+		return cmp.Compare(o.wish, s.wish)
+	case s.crowd != o.crowd:
+		return cmp.Compare(s.crowd, o.crowd)
+	case s.siblings != o.siblings:
+		return cmp.Compare(s.siblings, o.siblings)
+	case s.relatives != o.relatives:
+		return cmp.Compare(s.relatives, o.relatives)
+	case s.free != o.free:
+		return cmp.Compare(o.free, s.free)
+	}
+	return cmp.Compare(s.pods, o.pods)
+}
+
+// choose gives the index of the best candidate, and how many there are that all rules allow; -1 is none. Between equals a
+// hash of pod and node decides, then the name: so pods do not all run into the node whose name comes first.
+func choose(a *ask, fitting []candidate, pod uint64) (best, fit int) {
+	best = -1
+	var top score
+	for i := range fitting {
+		c := &fitting[i]
+		s := &c.score
+		if len(a.strict)+len(a.soft) > 0 {
+			if a.forbids(c.node) {
+				continue
+			}
+			with := c.score.with(a, c.node)
+			s = &with
+		}
+		fit++
+		if best < 0 {
+			best, top = i, *s
+			continue
+		}
+		if order := s.compare(&top); order < 0 || order == 0 && mix(pod^c.node.hash) < mix(pod^fitting[best].node.hash) {
+			best, top = i, *s
+		}
+	}
+	return best, fit
 }
 
 // reason says why the node was chosen.

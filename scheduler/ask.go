@@ -1,0 +1,90 @@
+package scheduler
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
+)
+
+// An ask is what a pod, and every other replica of its template, needs of a node.
+type ask struct {
+	spec     *corev1.PodSpec
+	node     string // the only one that will do; empty: any
+	owner    api.Ref
+	template api.Digest
+	requests api.Resources
+	extended []amount // ordered by name
+	ports    []corev1.ContainerPort
+	class    *class
+	claims   []string
+	home     *home // nil: its claims lie nowhere yet
+	// kind is what its pods are to the rules of others; nil where nobody has rules.
+	kind *kind
+	// strict are the rules that a node must keep to, soft those that it had better.
+	strict, soft []*rule
+}
+
+// An amount is how much of a resource is asked for.
+type amount struct {
+	name  string
+	value int64
+}
+
+func (f *fleet) newAsk(pod *Pod) *ask {
+	a := &ask{
+		spec:     pod.Spec,
+		node:     cmp.Or(pod.Pinned, pod.Spec.NodeName),
+		owner:    pod.Identity.Owner,
+		template: pod.Identity.Template,
+		requests: pod.Requests,
+		ports:    api.HostPorts(pod.Spec),
+		class:    f.classOf(pod.Spec),
+		claims:   qualified(pod.Identity.Pod.Namespace, pod.Claims),
+	}
+	extended := api.PodExtended(pod.Spec)
+	for _, name := range slices.Sorted(maps.Keys(extended)) {
+		a.extended = append(a.extended, amount{name, extended[name]})
+	}
+	a.home = f.homeOf(a.claims)
+	if f.pods != nil {
+		a.kind = f.kindOf(kindKey{owner: a.owner, namespace: pod.Identity.Pod.Namespace, template: a.template, spec: a.spec}, pod.Labels)
+		f.addRules(a)
+	}
+	return a
+}
+
+// candidates are the nodes that may do, as far as they themselves go.
+func (f *fleet) candidates(a *ask) []*node {
+	only := f.named[a.node]
+	switch {
+	case a.home != nil && a.home.apart:
+		return nil
+	case a.home != nil:
+		only = a.home.node
+	case a.node == "":
+		return a.class.open
+	}
+	if only == nil || !a.class.verdicts[only.index].open || a.node != "" && only.Name != a.node {
+		return nil
+	}
+	return []*node{only}
+}
+
+// tolerates reports whether a pod of the spec may run in spite of the taint.
+func tolerates(spec *corev1.PodSpec, taint *corev1.Taint) bool {
+	return slices.ContainsFunc(spec.Tolerations, func(t corev1.Toleration) bool {
+		switch {
+		case t.Effect != "" && t.Effect != taint.Effect:
+			return false
+		case t.Key == "":
+			return t.Operator == corev1.TolerationOpExists // every taint
+		case t.Key != taint.Key:
+			return false
+		}
+		return t.Operator == corev1.TolerationOpExists || t.Value == taint.Value
+	})
+}
