@@ -247,3 +247,22 @@ func TestConfig(t *testing.T) {
 		t.Error("several errors are joined, not wrapped by one")
 	}
 }
+
+// TestNothingIsDueAtOnce: a leader that has nothing to do does not turn in circles, though it knows no commit yet and a node
+// that has joined says nothing.
+func TestNothingIsDueAtOnce(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	s := newState(testLimits, fakeSeal, 1, State{}, now)
+	s.observeNodes([]api.NodeInfo{{Name: "n1"}}, now)
+	for range 3 {
+		s.reconcile(now)
+		due := s.due()
+		if !due.IsZero() && !due.After(now) {
+			t.Fatalf("at %s something is due since %s, which was done", now, due)
+		}
+		if due.IsZero() {
+			return
+		}
+		now = due
+	}
+}

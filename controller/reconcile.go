@@ -13,9 +13,12 @@ import (
 func (s *state) reconcile(now time.Time) effects {
 	s.promote(now)
 	s.expireLeases(now)
-	s.waiting = ""
+	s.waiting, s.settles = "", time.Time{}
 	if !s.planned {
 		s.waiting = s.notYet(now)
+		if settled := s.newcomer.Add(s.settle); s.fresh && now.Before(settled) {
+			s.settles = settled
+		}
 	}
 	if s.desired.known && s.waiting == "" {
 		s.adopt()

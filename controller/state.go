@@ -49,6 +49,7 @@ type state struct {
 	newcomer time.Time // when the last unknown node turned up
 	planned  bool      // this leader has planned once: from then on it knows what runs
 	waiting  string    // what the first plan waits for; empty once planned
+	settles  time.Time // when time alone ends that wait; zero is never
 
 	reverts   map[string]*revert // by commit
 	inForce   []api.Object       // what Git wants, and what it wants no more but may not be deleted; nil is unknown
@@ -136,10 +137,7 @@ func (s *state) due() time.Time {
 			}
 		}
 	}
-	if !s.planned && s.fresh {
-		due = earlier(due, s.newcomer.Add(s.settle))
-	}
-	return due
+	return earlier(due, s.settles)
 }
 
 // earlier gives the earlier of two times, where zero is never.
