@@ -29,15 +29,35 @@ type autoscaler struct {
 	current int
 }
 
+// scale asks all autoscalers, before any workload is planned: a budget of disruption may count pods of several.
+func (p *pass) scale() {
+	if len(p.want.scalers) == 0 {
+		return
+	}
+	for _, w := range p.want.workloads {
+		if n, ok := p.want.replicas[w.Ref]; ok {
+			p.autoscale(w, n)
+		}
+	}
+}
+
 // replicasOf is how many pods a workload is to have: what its autoscaler makes of it, or what Git says.
 func (p *pass) replicasOf(w workload, declared *int32) int {
-	object, scaled := p.want.scalers[w.Ref]
-	if n := count(declared); !scaled || n == 0 {
+	if n, ok := p.scaled[w.Ref]; ok {
 		return n
+	}
+	return count(declared)
+}
+
+// autoscale reckons one workload's replicas, if it has an autoscaler and is to have any pods.
+func (p *pass) autoscale(w workload, declared int) {
+	object, scaled := p.want.scalers[w.Ref]
+	if !scaled || declared == 0 {
+		return
 	}
 	a := autoscaler{pass: p, source: object, target: w.Ref}
 	a.spec = &object.Value.(*autoscalingv2.HorizontalPodAutoscaler).Spec
-	a.recall(count(declared))
+	a.recall(declared)
 	if a.record.Time.IsZero() || !p.in.Now.Before(a.record.Time.Add(scalePeriod)) {
 		a.reckon()
 	}
@@ -45,7 +65,6 @@ func (p *pass) replicasOf(w workload, declared *int32) int {
 	p.wakeLater(a.record.Time.Add(scalePeriod))
 	p.plan.Scales = append(p.plan.Scales, a.record)
 	p.scaled[w.Ref] = a.record.Replicas
-	return a.record.Replicas
 }
 
 // recall finds how many pods the target has been given: by the record, by what the last plan said, or by what is observed.

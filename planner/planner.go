@@ -182,6 +182,7 @@ func compute(in Input, want *wanted, pruning *pruning) Plan {
 	if want.order != nil {
 		p.plan.Problems = append(p.plan.Problems, want.order.problems...)
 	}
+	p.scale()
 	for _, w := range want.sequence {
 		p.workload(w)
 	}
