@@ -266,3 +266,16 @@ func TestNothingIsDueAtOnce(t *testing.T) {
 		now = due
 	}
 }
+
+// TestHalfRefilledStoreIsFresh: nodes fill a store that was lost one by one, so that some are there does not say that all are.
+func TestHalfRefilledStoreIsFresh(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	found := State{Nodes: []api.NodeInfo{{Name: "n1"}}, Statuses: []api.NodeStatus{{Node: "n1", Time: now}}}
+	s := newState(testLimits, fakeSeal, 1, found, now)
+	if s.reconcile(now); s.waiting == "" {
+		t.Error("the leader does not wait for the other nodes")
+	}
+	if s.reconcile(now.Add(testLimits.settle)); s.waiting != "" {
+		t.Errorf("after a while it still waits: %s", s.waiting)
+	}
+}
