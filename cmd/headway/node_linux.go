@@ -37,6 +37,7 @@ type nodeOptions struct {
 	containerd, containerdNamespace   string
 	cgroup                            string
 	imageDir, registryConfig          string
+	registryCredentials               string
 	pullNetns                         string
 	labels                            map[string]string
 	dnsUpstreams                      []string
@@ -57,6 +58,7 @@ func (o *nodeOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.cgroup, "cgroup", "/headway", "control group above all pods")
 	f.StringVar(&o.imageDir, "image-dir", "", "directory of OCI archives to import images from")
 	f.StringVar(&o.registryConfig, "registry-config", "/etc/containerd/certs.d", "directory of hosts.toml files: mirrors and certificates of registries")
+	f.StringVar(&o.registryCredentials, "registry-credentials", "", "file with credentials for registries, as docker's config.json (default: none)")
 	f.StringToStringVar(&o.labels, "label", nil, "labels of the node, as name=value")
 	f.StringSliceVar(&o.dnsUpstreams, "dns-upstream", nil, "name servers for names outside of the cluster, as address:port (default: those of the machine)")
 	f.StringVar(&o.iptables, "iptables", "", "nft or legacy (default: what iptables is on this machine)")
@@ -118,7 +120,8 @@ func (o nodeOptions) openMachine(ctx context.Context, log *slog.Logger) (*machin
 	m := &machine{}
 	pull := containerd.Options{
 		Address: o.containerd, Namespace: o.containerdNamespace, ImageDir: o.imageDir, CertsDir: o.registryConfig,
-		CgroupRoot: o.cgroup, SealedDir: filepath.Join(o.runDir, "sealed"), Logger: log.With("part", "containerd"),
+		CredentialsFile: o.registryCredentials,
+		CgroupRoot:      o.cgroup, SealedDir: filepath.Join(o.runDir, "sealed"), Logger: log.With("part", "containerd"),
 	}
 	if o.pullNetns != "" {
 		pull.Dial = lab.Dialer(o.pullNetns)

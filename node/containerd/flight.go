@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
+
+	"headway.dev/headway/node"
 )
 
 // flights let those who want the same thing at the same time share the work. The work has a context of its own, which
@@ -13,34 +16,72 @@ type flights struct {
 	flying  map[string]*flight
 	running sync.WaitGroup
 	closed  bool
+	slots   chan struct{}
 }
 
+// pullsAtOnce bounds how many images come at the same time: more only makes each of them slower.
+const pullsAtOnce = 4
+
+// take waits until an image may be pulled, and giveBack lets the next one.
+func (f *flights) take(ctx context.Context) error {
+	f.mu.Lock()
+	if f.slots == nil {
+		f.slots = make(chan struct{}, pullsAtOnce)
+	}
+	slots := f.slots
+	f.mu.Unlock()
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (f *flights) giveBack() { <-f.slots }
+
+// progressInterval is how often those who wait are told how far the work is.
+const progressInterval = time.Second
+
 type flight struct {
-	cancel  context.CancelFunc
-	waiting int
-	done    chan struct{} // closed when result and err are set
-	result  *image
-	err     error
+	progress *progress
+	cancel   context.CancelFunc
+	waiting  int
+	done     chan struct{} // closed when result and err are set
+	result   *image
+	err      error
 }
 
 var errClosed = errors.New("the runtime is closed")
 
-// do returns the result of work for a name: its own, or that of a call under way.
-func (f *flights) do(ctx context.Context, name string, work func(context.Context) (*image, error)) (*image, error) {
+// do returns the result of work for a name: its own, or that of a call under way. It tells how far that is, if it is
+// asked to.
+func (f *flights) do(ctx context.Context, name string, tell func(node.PullProgress), work func(context.Context, *progress) (*image, error)) (*image, error) {
 	fl, err := f.join(ctx, name, work)
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-fl.done:
-		return fl.result, fl.err
-	case <-ctx.Done():
-		f.leave(name, fl)
-		return nil, ctx.Err()
+	var tick <-chan time.Time
+	if tell != nil {
+		ticker := time.NewTicker(progressInterval)
+		defer ticker.Stop()
+		tick = ticker.C
+		tell(fl.progress.now())
+	}
+	for {
+		select {
+		case <-fl.done:
+			return fl.result, fl.err
+		case <-tick:
+			tell(fl.progress.now())
+		case <-ctx.Done():
+			f.leave(name, fl)
+			return nil, ctx.Err()
+		}
 	}
 }
 
-func (f *flights) join(ctx context.Context, name string, work func(context.Context) (*image, error)) (*flight, error) {
+func (f *flights) join(ctx context.Context, name string, work func(context.Context, *progress) (*image, error)) (*flight, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -54,10 +95,10 @@ func (f *flights) join(ctx context.Context, name string, work func(context.Conte
 		f.flying = map[string]*flight{}
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	fl := &flight{cancel: cancel, waiting: 1, done: make(chan struct{})}
+	fl := &flight{progress: newProgress(), cancel: cancel, waiting: 1, done: make(chan struct{})}
 	f.flying[name] = fl
 	f.running.Go(func() {
-		fl.result, fl.err = work(ctx)
+		fl.result, fl.err = work(ctx, fl.progress)
 		cancel()
 		f.mu.Lock()
 		f.forget(name, fl)

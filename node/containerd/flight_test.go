@@ -25,7 +25,7 @@ func TestFlightsShare(t *testing.T) {
 		goOn := make(chan struct{})
 		for range 5 {
 			go func() {
-				got, err := f.do(t.Context(), "a", func(context.Context) (*image, error) {
+				got, err := f.do(t.Context(), "a", nil, func(context.Context, *progress) (*image, error) {
 					begun++
 					<-goOn
 					return want, nil
@@ -48,7 +48,7 @@ func TestFlightsEndWithTheLastWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		ended := 0
-		work := func(ctx context.Context) (*image, error) {
+		work := func(ctx context.Context, _ *progress) (*image, error) {
 			<-ctx.Done()
 			ended++
 			return nil, ctx.Err()
@@ -57,7 +57,7 @@ func TestFlightsEndWithTheLastWaiter(t *testing.T) {
 		two, endTwo := context.WithCancel(t.Context())
 		for _, ctx := range []context.Context{one, two} {
 			go func() {
-				if _, err := f.do(ctx, "a", work); !errors.Is(err, context.Canceled) {
+				if _, err := f.do(ctx, "a", nil, work); !errors.Is(err, context.Canceled) {
 					t.Error(err)
 				}
 			}()
@@ -80,7 +80,7 @@ func TestFlightsClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		go func() {
-			_, err := f.do(t.Context(), "a", func(ctx context.Context) (*image, error) {
+			_, err := f.do(t.Context(), "a", nil, func(ctx context.Context, _ *progress) (*image, error) {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			})
@@ -90,7 +90,7 @@ func TestFlightsClose(t *testing.T) {
 		}()
 		synctest.Wait()
 		f.close()
-		if _, err := f.do(t.Context(), "a", nil); !errors.Is(err, errClosed) {
+		if _, err := f.do(t.Context(), "a", nil, nil); !errors.Is(err, errClosed) {
 			t.Errorf("after it was closed: %v", err)
 		}
 	})

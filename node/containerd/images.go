@@ -2,6 +2,8 @@ package containerd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"headway.dev/headway/api"
 	"headway.dev/headway/node"
 )
 
@@ -75,12 +78,17 @@ func normalise(name string) (string, error) {
 // imported from the image directory, or else pulled. Always asks the registry even for what is there, except for an
 // image that the image directory has: then the archive is what is newest.
 func (r *Runtime) Ensure(ctx context.Context, ref string, policy corev1.PullPolicy) (string, error) {
-	name, err := normalise(ref)
+	return r.Pull(ctx, node.PullRequest{Image: ref, Policy: policy})
+}
+
+// Pull is Ensure with the pod's own credentials, and tells how far it is.
+func (r *Runtime) Pull(ctx context.Context, request node.PullRequest) (string, error) {
+	name, err := normalise(request.Image)
 	if err != nil {
 		return "", err
 	}
 	ctx = r.scope(ctx)
-	if policy != corev1.PullAlways {
+	if request.Policy != corev1.PullAlways {
 		switch i, err := r.present(ctx, name); {
 		case err == nil:
 			return i.digest.String(), nil
@@ -88,13 +96,52 @@ func (r *Runtime) Ensure(ctx context.Context, ref string, policy corev1.PullPoli
 			return "", fmt.Errorf("look for image %s: %w", name, err)
 		}
 	}
-	i, err := r.pulls.do(ctx, string(policy)+" "+name, func(ctx context.Context) (*image, error) {
-		return r.fetch(ctx, name, policy)
+	credentials, err := r.credentialsFor(ctx, name, request.Secrets)
+	if err != nil {
+		return "", imageError(name, err)
+	}
+	// Those who come with other credentials do not share what becomes of these.
+	key := string(request.Policy) + " " + name + fingerprint(credentials)
+	i, err := r.pulls.do(ctx, key, request.Progress, func(ctx context.Context, p *progress) (*image, error) {
+		return r.fetch(ctx, name, request.Policy, credentials, p)
 	})
 	if err != nil {
 		return "", imageError(name, err)
 	}
 	return i.digest.String(), nil
+}
+
+// credentialsFor are the pod's own credentials for an image, and then the node's.
+func (r *Runtime) credentialsFor(ctx context.Context, name string, secrets func(context.Context) ([]api.SecretData, error)) ([]credential, error) {
+	var own []credential
+	if secrets != nil {
+		data, err := secrets(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("its image pull secrets: %w", err)
+		}
+		if own, err = secretCredentials(data); err != nil {
+			return nil, err
+		}
+	}
+	machine, err := fileCredentials(r.options.CredentialsFile)
+	if err != nil {
+		return nil, err
+	}
+	return forRepository(append(own, machine...), name), nil
+}
+
+// fingerprint tells credentials apart; it is empty for none.
+func fingerprint(all []credential) string {
+	if len(all) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, c := range all {
+		for _, part := range []string{c.pattern, c.user, c.secret} {
+			fmt.Fprintf(h, "%d:%s", len(part), part)
+		}
+	}
+	return " " + hex.EncodeToString(h.Sum(nil))
 }
 
 func imageError(name string, err error) error {
@@ -131,7 +178,15 @@ func (r *Runtime) present(ctx context.Context, name string) (*image, error) {
 
 // read reads an image's configuration from the content store.
 func (r *Runtime) read(ctx context.Context, record images.Image) (*image, error) {
-	spec, err := client.NewImage(r.client, record).Spec(ctx)
+	known := client.NewImage(r.client, record)
+	config, err := known.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if config.Size > maxMetadata {
+		return nil, fmt.Errorf("the image's configuration has %d bytes: at most %d are taken", config.Size, maxMetadata)
+	}
+	spec, err := known.Spec(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +197,7 @@ func (r *Runtime) read(ctx context.Context, record images.Image) (*image, error)
 }
 
 // fetch brings an image to the machine by whatever way there is.
-func (r *Runtime) fetch(ctx context.Context, name string, policy corev1.PullPolicy) (*image, error) {
+func (r *Runtime) fetch(ctx context.Context, name string, policy corev1.PullPolicy, credentials []credential, p *progress) (*image, error) {
 	if policy != corev1.PullAlways {
 		// It may have come while this call waited, or lie there packed.
 		if i, err := r.unpack(ctx, name); err == nil || !errdefs.IsNotFound(err) {
@@ -157,7 +212,7 @@ func (r *Runtime) fetch(ctx context.Context, name string, policy corev1.PullPoli
 	case policy == corev1.PullNever:
 		return nil, &node.ImageError{Image: name, Reason: reasonNever, Err: errors.New("it is not on this machine, and its pull policy is Never")}
 	}
-	if err := r.pull(ctx, name); err != nil {
+	if err := r.pull(ctx, name, credentials, p); err != nil {
 		return nil, err
 	}
 	return r.present(ctx, name)

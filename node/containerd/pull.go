@@ -2,38 +2,92 @@ package containerd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/containerd/platforms"
 )
 
 // layersAtOnce is how many layers of an image are downloaded at the same time, as kubelet's containerd does by default.
 const layersAtOnce = 3
 
-// pull brings an image from its registry, or from a mirror that hosts.toml names, and unpacks it as it comes.
-func (r *Runtime) pull(ctx context.Context, name string) error {
-	connections := &transports{dial: r.options.Dial}
+// pull brings an image from its registry, or from a mirror that hosts.toml names, and unpacks it as it comes. It shows
+// the credentials one after the other until one is taken; without any it asks as nobody.
+func (r *Runtime) pull(ctx context.Context, name string, credentials []credential, p *progress) error {
+	if err := r.pulls.take(ctx); err != nil {
+		return err
+	}
+	defer r.pulls.giveBack()
+	r.options.Logger.InfoContext(ctx, "pulling", "image", name)
+	if len(credentials) == 0 {
+		credentials = []credential{{}}
+	}
+	var err error
+	for _, c := range credentials {
+		if err = r.pullAs(ctx, name, c, p); err == nil || !isDenied(err) {
+			break
+		}
+	}
+	return explainPull(err)
+}
+
+// isDenied reports whether another credential might be taken.
+func isDenied(err error) bool {
+	var status remoteerrors.ErrUnexpectedStatus
+	return errors.Is(err, docker.ErrInvalidAuthorization) ||
+		errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)
+}
+
+// explainPull says what a person can do.
+func explainPull(err error) error {
+	var stall *stalled
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &stall):
+		return stall
+	case isDenied(err):
+		return fmt.Errorf("the registry does not let this node have it: it needs a secret in imagePullSecrets, or the node's own credentials: %w", err)
+	case strings.Contains(err.Error(), "no match for platform"):
+		return fmt.Errorf("it has no variant for this machine, which is %s: %w", platforms.DefaultString(), err)
+	}
+	return err
+}
+
+func (r *Runtime) pullAs(ctx context.Context, name string, c credential, p *progress) error {
+	connections := &transports{dial: r.options.Dial, stall: r.options.PullStall, progress: p}
 	defer connections.close()
-	hosts := config.HostOptions{UpdateClient: connections.update}
+	hosts := config.HostOptions{UpdateClient: connections.update, Credentials: func(host string) (string, string, error) {
+		if c.pattern != "" && c.matches(host) {
+			return c.user, c.secret, nil
+		}
+		return "", "", nil
+	}}
 	if r.options.CertsDir != "" {
 		hosts.HostDir = config.HostDirFromRoot(r.options.CertsDir)
 	}
 	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, hosts)})
-	r.options.Logger.InfoContext(ctx, "pulling", "image", name)
 	_, err := r.client.Pull(ctx, name,
 		client.WithResolver(resolver), client.WithPullUnpack, client.WithPullSnapshotter(r.options.Snapshotter),
-		client.WithMaxConcurrentDownloads(layersAtOnce))
+		client.WithImageHandlerWrapper(p.watch), client.WithMaxConcurrentDownloads(layersAtOnce))
 	return err
 }
 
 // transports are the connections of one pull; they end with it.
 type transports struct {
-	dial dialer
-	mu   sync.Mutex
-	all  []*http.Transport
+	dial     dialer
+	stall    time.Duration
+	progress *progress
+	mu       sync.Mutex
+	all      []*http.Transport
 }
 
 func (t *transports) update(c *http.Client) error {
@@ -43,6 +97,9 @@ func (t *transports) update(c *http.Client) error {
 	}
 	if t.dial != nil {
 		transport.DialContext = t.dial
+	}
+	if t.progress != nil {
+		c.Transport = &meteredTransport{next: transport, progress: t.progress, stall: t.stall}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -38,7 +38,11 @@ type Options struct {
 	// ImageDir is a directory of archives (*.tar, of OCI or Docker) to import images from; empty is none.
 	ImageDir string
 	// CertsDir holds the hosts.toml files of registries, laid out as containerd's certs.d; empty is none.
-	CertsDir    string
+	CertsDir string
+	// CredentialsFile holds credentials for registries, as docker's config.json; empty is none. It is read for each pull.
+	CredentialsFile string
+	// PullStall is how long a registry may send nothing before a pull fails; default a minute.
+	PullStall   time.Duration
 	Snapshotter string // default overlayfs
 	CgroupRoot  string // control group above all containers, default /headway
 	// SeccompDir holds the profiles that pods name as their localhostProfile; empty is none.
@@ -63,6 +67,9 @@ func (o *Options) complete() error {
 	}
 	if o.CgroupRoot == "" {
 		o.CgroupRoot = "/headway"
+	}
+	if o.PullStall == 0 {
+		o.PullStall = defaultPullStall
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -98,6 +105,7 @@ type Runtime struct {
 var (
 	_ node.Runtime = (*Runtime)(nil)
 	_ node.Images  = (*Runtime)(nil)
+	_ node.Puller  = (*Runtime)(nil)
 )
 
 // Open connects to containerd and clears away what an earlier daemon left half made. When containerd restarts, the
