@@ -111,26 +111,27 @@ func (f *fleet) countPeers(a *ask) {
 // take gives the node's room to a pod.
 func (f *fleet) take(n *node, a *ask) {
 	n.give(a.room())
-	f.join(n, a)
-}
-
-// join makes a pod, beside the room that it takes, one of those on the node.
-func (f *fleet) join(n *node, a *ask) {
-	n.ports = append(n.ports, a.ports...)
 	n.siblings++
 	n.relatives++
 	f.peers[a.owner] = append(f.peers[a.owner], peer{n, a.template})
 	f.counted = f.peers[a.owner]
+	f.join(n, a, false)
+}
+
+// join makes a pod, beside the room that it takes, one of those on the node. One that waits for others to end counts like
+// one that ends: who must keep away from it does, but it is not there.
+func (f *fleet) join(n *node, a *ask, waits bool) {
+	n.ports = append(n.ports, a.ports...)
 	for _, claim := range a.claims {
 		f.lay(claim, n)
 	}
 	if a.kind == nil {
 		return
 	}
-	a.kind.add(n, false)
+	a.kind.add(n, waits)
 	for _, rules := range [][]*rule{a.strict, a.soft} {
 		for _, r := range rules {
-			if r.self {
+			if r.self && (!waits || r.countsLeaving()) {
 				r.count(n, 1)
 			}
 		}

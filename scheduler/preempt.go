@@ -59,7 +59,7 @@ func (f *fleet) preempt(a *ask) (*node, []*tenant, bool) {
 		best.node.later.add(v.room())
 	}
 	best.node.promise(a)
-	f.join(best.node, a)
+	f.join(best.node, a, true)
 	return best.node, best.victims, true
 }
 

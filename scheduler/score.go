@@ -109,25 +109,38 @@ func (s *score) compare(o *score) int {
 // choose gives the index of the best candidate, and how many there are that all rules allow; -1 is none. Between equals a
 // hash of pod and node decides, then the name: so pods do not all run into the node whose name comes first.
 func choose(a *ask, fitting []candidate, pod uint64) (best, fit int) {
+	if len(fitting) == 0 {
+		return -1, 0
+	}
+	if len(a.strict)+len(a.soft) > 0 {
+		return chooseByRules(a, fitting, pod)
+	}
+	for i := 1; i < len(fitting); i++ {
+		c, top := &fitting[i], &fitting[best]
+		if order := c.score.compare(&top.score); order < 0 || order == 0 && mix(pod^c.node.hash) < mix(pod^top.node.hash) {
+			best = i
+		}
+	}
+	return best, len(fitting)
+}
+
+// chooseByRules is choose where every pod that is placed can change what another node is worth.
+func chooseByRules(a *ask, fitting []candidate, pod uint64) (best, fit int) {
 	best = -1
 	var top score
 	for i := range fitting {
 		c := &fitting[i]
-		s := &c.score
-		if len(a.strict)+len(a.soft) > 0 {
-			if a.forbids(c.node) {
-				continue
-			}
-			with := c.score.with(a, c.node)
-			s = &with
-		}
-		fit++
-		if best < 0 {
-			best, top = i, *s
+		if a.forbids(c.node) {
 			continue
 		}
-		if order := s.compare(&top); order < 0 || order == 0 && mix(pod^c.node.hash) < mix(pod^fitting[best].node.hash) {
-			best, top = i, *s
+		fit++
+		s := c.score.with(a, c.node)
+		order := -1
+		if best >= 0 {
+			order = s.compare(&top)
+		}
+		if order < 0 || order == 0 && mix(pod^c.node.hash) < mix(pod^fitting[best].node.hash) {
+			best, top = i, s
 		}
 	}
 	return best, fit
