@@ -29,6 +29,10 @@ test: setup ## Every test, those with containers, namespaces and iptables too
 race: setup ## The packages with goroutines, under the race detector
 	$(ROOT) $(GO) test -race -timeout 30m ./bus/... ./controller/... ./node ./schema/... ./sync/...
 
+.PHONY: sim
+sim: ## Simulate SEEDS runs (default 10000) of the control plane under faults
+	$(GO) test ./test/sim -run TestSim -timeout 60m -args -seeds $(or $(SEEDS),10000)
+
 .PHONY: bench
 bench: setup build ## Measure against bare containerd, as ratios in one run
 	$(ROOT) $(GO) run ./test/bench -binary $(BIN)/headway

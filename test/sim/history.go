@@ -1,0 +1,101 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// names are those that apps of each kind may have. A name has one kind, mostly: now and then it changes.
+var kinds = []string{deployment, deployment, deployment, statefulSet, daemonSet, job, cronJob}
+
+const mostApps = 6
+
+// firstTree is the tree of the first commit.
+func firstTree(d dice) tree {
+	t := tree{}
+	for range 1 + d.in(3) {
+		t = t.with(newApp(d, d.in(mostApps)))
+	}
+	return t
+}
+
+// newApp draws an app.
+func newApp(d dice, index int) app {
+	a := app{
+		kind: pick(d, kinds...), version: 1 + d.in(3), replicas: 1 + d.in(4), service: d.percent(50), parallel: d.percent(50),
+		indexed: d.percent(50), recreate: d.percent(15), minReady: pick(d, 0, 0, 0, 1, 3),
+	}
+	a.name = fmt.Sprintf("%c%d", a.kind[0]+'a'-'A', index)
+	if d.percent(25) {
+		a.config = 1
+	}
+	a.setLimits(d)
+	return a
+}
+
+func (a *app) setLimits(d dice) {
+	a.surge, a.unavailable = d.in(3), d.in(2)
+	if a.kind == daemonSet && a.surge > 0 {
+		a.unavailable = 0 // one of both, as Kubernetes has it
+	}
+	if a.surge == 0 && a.unavailable == 0 {
+		a.unavailable = 1
+	}
+}
+
+// change gives the tree as a commit may change it.
+func change(t tree, d dice) tree {
+	for range 1 + d.in(2) {
+		names := slices.Sorted(maps.Keys(t))
+		if len(names) == 0 || len(names) < mostApps && d.percent(15) {
+			t = t.with(newApp(d, d.in(mostApps)))
+			continue
+		}
+		a := t[names[d.in(len(names))]]
+		switch n := d.in(100); {
+		case n < 10 && len(names) > 1:
+			t = t.without(a.name)
+			continue
+		case n < 50:
+			a.version = 1 + d.in(5)
+			a.flaw = ""
+			if d.percent(40) {
+				a.flaw = pick(d, broken, never, slow)
+				if a.kind == job || a.kind == cronJob {
+					a.flaw = flaky
+				}
+			}
+		case n < 70:
+			a.replicas = d.in(6)
+			if a.kind == job || a.kind == cronJob {
+				a.replicas = 1 + d.in(4)
+			}
+		case n < 80:
+			a.config = d.in(4)
+		case n < 90:
+			a.service = !a.service
+		case n < 95 && (a.kind == job || a.kind == cronJob):
+			a.suspended = !a.suspended
+		default:
+			a.setLimits(d)
+		}
+		t = t.with(a)
+	}
+	return t
+}
+
+// mend gives the tree without what would keep it from coming to rest.
+func mend(t tree, d dice) tree {
+	t = change(t, d)
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		a := t[name]
+		a.flaw = ""
+		a.suspended = a.kind == cronJob
+		t = t.with(a)
+	}
+	if len(t) == 0 {
+		t = firstTree(d)
+	}
+	return t
+}
