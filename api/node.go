@@ -42,6 +42,8 @@ type NodeStatus struct {
 	Pods     []PodStatus `json:"pods"` // ordered by pod ref, then UID
 	// Jobs are the records of that assignment, as the node keeps them for a controller that lost them.
 	Jobs []JobRecord `json:"jobs,omitempty"`
+	// Claims are those whose data is on the node.
+	Claims []HeldClaim `json:"claims,omitempty"` // ordered by ref
 }
 
 // A PodPhase is where a pod is in its life; it never goes back.

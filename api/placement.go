@@ -121,4 +121,8 @@ type Assignment struct {
 	Pods     []Placement `json:"pods"`     // ordered by pod ref
 	// Jobs are records that the node keeps for the controller, and reports as they are.
 	Jobs []JobRecord `json:"jobs,omitempty"` // ordered by job and template
+	// Claims are what the node notes of the claims whose data it has. Released are those whose data it deletes, once no pod
+	// there has them.
+	Claims   []Claim         `json:"claims,omitempty"`   // ordered by ref
+	Released []ReleasedClaim `json:"released,omitempty"` // ordered by ref
 }

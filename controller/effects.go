@@ -70,7 +70,9 @@ func (s *state) assignment(n *node, jobs []api.JobRecord) (a api.Assignment, cha
 		}
 	}
 	slices.SortFunc(a.Pods, comparePlacements)
+	a.Claims, a.Released = s.assignClaims(n)
 	changed = n.doubtful || n.written.Term != s.term || !reflect.DeepEqual(jobs, n.written.Jobs) ||
+		!slices.Equal(a.Claims, n.written.Claims) || !slices.Equal(a.Released, n.written.Released) ||
 		!slices.EqualFunc(a.Pods, n.written.Pods, func(a, b api.Placement) bool { return a.UID == b.UID })
 	return a, changed
 }

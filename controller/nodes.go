@@ -215,10 +215,10 @@ func (n *node) labels() map[string]string {
 }
 
 // schedulable is the node as the scheduler sees it.
-func (n *node) schedulable() scheduler.Node {
+func (n *node) schedulable(claims []api.Ref) scheduler.Node {
 	return scheduler.Node{
 		Name: n.name, Labels: n.labels(), Taints: n.taints(), Cordoned: n.cordoned(), Lost: n.lost || n.mourned,
-		Allocatable: n.info.Allocatable, MaxPods: n.info.MaxPods,
+		Allocatable: n.info.Allocatable, Extended: n.info.Extended, MaxPods: n.info.MaxPods, Claims: claims,
 	}
 }
 

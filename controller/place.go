@@ -29,7 +29,7 @@ func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
 	s.pending = nil
 	announced := map[string]bool{}
 	if len(unplaced) > 0 {
-		for _, d := range scheduler.Place(s.schedulable(), running(pods), unplaced) {
+		for _, d := range scheduler.Place(s.schedulable(), s.running(pods), unplaced) {
 			a := creations[d.Pod.UID]
 			if d.Node != "" {
 				err := s.create(a, d.Node, plan.Blobs, now)
@@ -76,9 +76,10 @@ func (s *state) create(a planner.Action, node string, blobs map[api.Digest][]byt
 // schedulable are the nodes that may take pods, by name.
 func (s *state) schedulable() []scheduler.Node {
 	var nodes []scheduler.Node
+	claims := s.claimsByNode()
 	for _, n := range s.sortedNodes() {
 		if n.usable() {
-			nodes = append(nodes, n.schedulable())
+			nodes = append(nodes, n.schedulable(claims[n.name]))
 		}
 	}
 	return nodes
@@ -91,6 +92,9 @@ func (s *state) forgetTemplates() {
 		for _, p := range n.pods {
 			used[p.placement.Template] = true
 		}
+	}
+	for _, w := range s.workloads { // one that goes back needs what it goes back to
+		used[w.Stable] = true
 	}
 	maps.DeleteFunc(s.templates, func(d api.Digest, _ *api.PodTemplate) bool { return !used[d] })
 	maps.DeleteFunc(s.sealed, func(k sealedKey, _ api.Digest) bool { return !used[k.template] })

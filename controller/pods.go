@@ -205,24 +205,39 @@ func finished(s *api.PodStatus) time.Time {
 }
 
 // running are the pods that take room, as the scheduler sees them.
-func running(pods []*pod) []scheduler.Running {
+func (s *state) running(pods []*pod) []scheduler.Running {
 	var out []scheduler.Running
 	for _, p := range pods {
 		if p.occupies() {
-			r := occupied(p.placement)
-			r.Stopping = !p.runs()
+			r := occupied(p.placement, s.templates[p.placement.Template])
+			r.Stopping, r.Unready = !p.runs(), !p.ready()
+			if p.status != nil {
+				r.Started = p.status.Started
+			}
 			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// occupied is the room that a placed pod takes.
-func occupied(p api.Placement) scheduler.Running {
-	return scheduler.Running{Node: p.Node, Owner: p.Owner, Template: p.Template, UID: p.UID, Requests: p.Requests, HostPorts: p.HostPorts}
+// occupied is the room that a placed pod takes. The template is nil where it is not at hand.
+func occupied(p api.Placement, template *api.PodTemplate) scheduler.Running {
+	r := scheduler.Running{
+		Node: p.Node, Pod: p.Pod, Owner: p.Owner, Template: p.Template, UID: p.UID, Labels: p.Labels,
+		Requests: p.Requests, Extended: p.Extended, HostPorts: p.HostPorts,
+	}
+	if template != nil {
+		r.Spec = &template.Spec
+	}
+	r.Claims = claimNames(r.Spec, p.Claims)
+	return r
 }
 
 // unplacedPod is a pod to be created, as the scheduler sees it.
 func unplacedPod(a planner.Action) scheduler.Pod {
-	return scheduler.Pod{Identity: a.Pod, Spec: &a.Template.Spec, Requests: a.Placement().Requests, Pinned: a.Pinned}
+	p := a.Placement()
+	return scheduler.Pod{
+		Identity: a.Pod, Spec: &a.Template.Spec, Labels: p.Labels, Requests: p.Requests, Pinned: a.Pinned,
+		Claims: claimNames(&a.Template.Spec, p.Claims),
+	}
 }

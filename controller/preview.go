@@ -77,7 +77,7 @@ func NewPreview(in PreviewInput) (Preview, error) {
 	for _, p := range pods {
 		r.placed[p.placement.UID] = p.placement.Node
 	}
-	r.running = running(pods)
+	r.running = s.running(pods)
 
 	input := s.input(s.unique(pods, in.Now), in.Now)
 	if input, _, err = r.rehearse(input); err != nil {
@@ -153,7 +153,7 @@ func (r *rehearsal) place(actions []planner.Action) []PreviewAction {
 			placement := a.Placement()
 			placement.Node = d.Node
 			r.placed[d.Pod.UID] = d.Node
-			r.running = append(r.running, occupied(placement))
+			r.running = append(r.running, occupied(placement, a.Template))
 		}
 	}
 	r.running = slices.DeleteFunc(r.running, func(p scheduler.Running) bool { return stopped[p.UID] })

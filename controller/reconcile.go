@@ -50,7 +50,7 @@ func (s *state) plan(now time.Time) {
 	s.finishStops(pods, now)
 	s.routes.want(plan.Routes, leaving(pods))
 	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
-	s.scales, s.deletions = plan.Scales, plan.Deletions
+	s.scales, s.deletions, s.claims, s.released = plan.Scales, plan.Deletions, plan.Claims, plan.Released
 	s.enforce(plan.Kept)
 	s.keepJobs(plan.Jobs)
 	if head := s.desired.head; s.desired.whole && s.deployed.Commit != head.Commit {
@@ -74,7 +74,7 @@ func (s *state) input(pods []*pod, now time.Time) planner.Input {
 	in := planner.Input{
 		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(), Nodes: s.plannable(),
 		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates,
-		Deployed: s.inForce, Scales: s.scales,
+		Deployed: s.inForce, Scales: s.scales, Claims: s.heldClaims(),
 		Jobs: s.knownJobs(), Now: now,
 	}
 	for _, p := range pods {

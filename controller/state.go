@@ -58,6 +58,8 @@ type state struct {
 	enforced  int                // the generation of the desired objects that inForce was made of
 	kept      []api.Object       // those that Git wants no more
 	deletions []planner.Deletion
+	claims    []api.Claim // as the last plan wants them noted, and released
+	released  []api.ReleasedClaim
 	scales    []api.ScaleRecord
 	workloads []api.WorkloadStatus
 	jobs      []api.JobRecord // as the last plan wants them kept

@@ -36,6 +36,7 @@ type Agent struct {
 	table      atomic.Pointer[api.RouteTable] // the newest known; nil before there is one
 	savedTable *latest[api.RouteTable]
 	peers      *peers
+	claims     *claims
 
 	mu         sync.Mutex
 	assignment *api.Assignment // nil while none is known
@@ -68,7 +69,7 @@ func New(config Config) (*Agent, error) {
 		// An earlier agent may have ended before it had pruned.
 		unpruned: true,
 	}
-	a.peers = newPeers(a)
+	a.peers, a.claims = newPeers(a), newClaims(d, c.Info.Name)
 	return a, nil
 }
 
@@ -95,6 +96,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.log.Warn("half-written files stay on disk", "error", err)
 	}
 	a.readAssignment()
+	if err := a.claims.restore(); err != nil {
+		return fmt.Errorf("node: the list of claims cannot be read, without which their data might be taken for none: %w", err)
+	}
 	a.peers.restore()
 	for _, part := range []func(context.Context){a.runRoutes, a.peers.run, a.publishEvents, a.join, a.beat} {
 		work.Go(func() { part(ctx) })

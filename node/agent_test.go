@@ -357,7 +357,7 @@ func TestServe(t *testing.T) {
 			{api.StreamRequest{Pod: pod, Container: "side", Logs: &api.LogOptions{}}, nil, "error:container side has not started yet: ErrImageNeverPull: gone: not in the registry"},
 			{api.StreamRequest{Pod: pod, Container: "none", Logs: &api.LogOptions{}}, nil, `error:Pod/shop/a has no container "none"; it has web, side`},
 			{api.StreamRequest{Pod: other, Logs: &api.LogOptions{}}, nil, "error:Pod/shop/b is not on node n1; its pods are: shop/a"},
-			{api.StreamRequest{Pod: pod}, nil, "error:the request asks neither for a log nor for a command"},
+			{api.StreamRequest{Pod: pod}, nil, "error:the request asks for nothing that this node knows: its headway may be older than yours"},
 			{api.StreamRequest{Pod: pod, Exec: &api.ExecOptions{Command: []string{"/bin/sh", "-c", "echo hi; echo oh >&2; exit 3"}}}, nil, "hi\nstderr:oh\nexit:3"},
 			{api.StreamRequest{Pod: pod, Exec: &api.ExecOptions{Command: []string{"cat"}, Stdin: true}}, stdin, "back again\nexit:0"},
 			{api.StreamRequest{Pod: pod, Exec: &api.ExecOptions{}}, nil, "error:the request names no command"},

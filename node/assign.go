@@ -34,6 +34,7 @@ func (a *Agent) obey(ctx context.Context, next api.Assignment) {
 		}
 		a.assignment = &next
 		a.reconcile(ctx)
+		a.followClaims()
 	}
 	// It is also sent again when the bus is back after it was away: then what failed to be fetched may be there.
 	for _, p := range a.pods {
@@ -131,8 +132,25 @@ func (a *Agent) forget(ctx context.Context, p *pod) {
 	a.log.Info("the pod is gone", "pod", p.record.Placement.Pod.String(), "uid", p.uid)
 	a.status.set()
 	a.reconcile(ctx)
+	a.claims.leave(p.uid)
+	a.followClaims()
 	a.pruneBlobs()
 	a.closeIfQuiet()
+}
+
+// followClaims does with the claims here what the assignment says. The agent is locked.
+func (a *Agent) followClaims() {
+	if a.assignment == nil {
+		return
+	}
+	deleted, err := a.claims.follow(*a.assignment)
+	for _, released := range deleted {
+		a.event("ClaimDeleted", released.Ref, released.Reason, released.Commit, normal)
+		a.status.set()
+	}
+	if err != nil {
+		a.log.Error("claims", "error", err)
+	}
 }
 
 // closeIfQuiet tells who waits that no pod is left. The agent is locked.

@@ -22,7 +22,8 @@ import (
 //	blobs/DIGEST          templates and config maps that pods here use
 //	pods/UID/pod.json     what the node knows of a pod
 //	pods/UID/logs/NAME/N  the log of run N of a container
-//	claims/NAMESPACE/NAME what pods keep: it is no pod's, and nothing here deletes it
+//	claims.json           the claims whose data is here
+//	claims/NAMESPACE/NAME what pods keep: it is no pod's, and goes only when an assignment releases it
 //	pods/UID/messages/... what run N of a container wrote of its end, likewise
 //
 // and, below its other directory, what ends with the machine:
@@ -37,6 +38,7 @@ const (
 	assignmentFile = "assignment.json"
 	routesFile     = "routes.json"
 	peersFile      = "peers.json"
+	claimsFile     = "claims.json"
 	lockFile       = "lock"
 )
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -89,11 +90,12 @@ func (p *pod) claims() (map[string]string, error) {
 		if own := p.record.Placement.Claims[v.Name]; own != "" {
 			name = own
 		}
-		dir, err := p.host.disk.claimDir(p.record.Placement.Pod.Namespace, name)
+		dir, err := p.host.claims.hold(p.record.Placement.Pod.Namespace, name, p.uid, time.Now())
 		if err != nil {
 			return nil, fmt.Errorf("volume %s: %w", v.Name, err)
 		}
 		dirs[v.Name] = dir
+		p.host.status.set()
 	}
 	return dirs, nil
 }

@@ -152,7 +152,7 @@ func (a Action) Placement() api.Placement {
 	p := api.Placement{PodIdentity: a.Pod}
 	if a.Template != nil {
 		p.Labels = a.Template.Labels
-		p.Requests = api.PodRequests(&a.Template.Spec)
+		p.Requests, p.Extended = api.PodRequests(&a.Template.Spec), api.PodExtended(&a.Template.Spec)
 		p.Ports = api.NamedPorts(&a.Template.Spec)
 		p.HostPorts = api.HostPorts(&a.Template.Spec)
 	}

@@ -215,3 +215,87 @@ func (s *stage) origin(args ...string) string {
 	}
 	return strings.TrimSpace(out)
 }
+
+// claimsManifest is a StatefulSet whose pods keep data.
+const claimsManifest = `
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: store, namespace: shop}
+spec:
+  replicas: 2
+  serviceName: store
+  selector: {matchLabels: {app: store}}
+  template:
+    metadata: {labels: {app: store}}
+    spec:
+      containers:
+        - name: catalog
+          image: registry.example/shop/catalog:1.0
+          env: [{name: ITEMS_FILE, value: /etc/hostname}]
+          ports: [{name: http, containerPort: 8080}]
+          volumeMounts: [{name: data, mountPath: /data}]
+  volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: store, namespace: shop}
+spec:
+  clusterIP: None
+  selector: {app: store}
+  ports: [{port: 8080}]
+`
+
+// TestClaims keeps data where it is: through rollouts, for a set that is deleted and comes back, and until a commit says by
+// name that it may go.
+func TestClaims(t *testing.T) {
+	s := open(t)
+	s.write("store.yaml", claimsManifest)
+	s.deploy("Keep data")
+	first := s.claim("data-store-0")
+	if err := os.WriteFile(filepath.Join(first, "precious"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.edit("store.yaml", "shop/catalog:1.0", "shop/catalog:1.1")
+	s.deploy("Change the image")
+	s.kill("server", "n1", "n2", "n3")
+	for _, dir := range []string{"bus", "mirror"} {
+		s.removeAllBut(filepath.Join(s.Dir, "lab", "server", dir), "credentials")
+	}
+	s.restart("server", "n1", "n2", "n3")
+	if s.claim("data-store-0") != first {
+		t.Error("the pod's data is elsewhere after the loss of everything")
+	}
+
+	s.write("store.yaml", "# nothing\n")
+	s.deploy("Delete the set")
+	s.write("store.yaml", claimsManifest)
+	s.deploy("Bring it back")
+	if s.claim("data-store-0") != first {
+		t.Error("the pod's data is elsewhere after the set came back")
+	}
+	if _, err := os.Stat(filepath.Join(first, "precious")); err != nil {
+		t.Error(err)
+	}
+
+	s.write("store.yaml", "# nothing\n")
+	s.deploy("Delete the set and its data\n\nHeadway-Approve-Delete: PersistentVolumeClaim/shop/data-store-0")
+	s.eventually("delete the data", func() string {
+		if _, err := os.Stat(first); !os.IsNotExist(err) {
+			return first + " is there"
+		}
+		return ""
+	})
+	s.claim("data-store-1")
+}
+
+// claim finds the one directory of a claim.
+func (s *stage) claim(name string) string {
+	s.Helper()
+	found, err := filepath.Glob(filepath.Join(s.Dir, "lab", "n*", "claims", "shop", name))
+	if err != nil || len(found) != 1 {
+		s.Fatalf("the data of claim %s is at %v, %v", name, found, err)
+	}
+	return found[0]
+}

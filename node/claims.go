@@ -1,0 +1,124 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+const claimKind = "PersistentVolumeClaim"
+
+// claims are the storage that outlives the pods on this machine: a directory each, and a list of them with what the node
+// was last told of each. Nothing is deleted but what an assignment names as released.
+type claims struct {
+	disk disk
+	node string
+
+	mu   sync.Mutex
+	held map[api.Ref]api.HeldClaim
+	used map[api.Ref]map[string]bool // by claim: the UIDs of the pods that have it
+}
+
+func newClaims(d disk, node string) *claims {
+	return &claims{disk: d, node: node, held: map[api.Ref]api.HeldClaim{}, used: map[api.Ref]map[string]bool{}}
+}
+
+// restore reads the list of an earlier agent.
+func (c *claims) restore() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []api.HeldClaim
+	if err := c.disk.read(claimsFile, &list); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, held := range list {
+		c.held[held.Ref] = held
+	}
+	return nil
+}
+
+// hold gives the directory of a claim to a pod, and notes that it is here before anything is written to it.
+func (c *claims) hold(namespace, name, uid string, now time.Time) (dir string, err error) {
+	if dir, err = c.disk.claimDir(namespace, name); err != nil {
+		return "", err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ref := api.Ref{Kind: claimKind, Namespace: namespace, Name: name}
+	if c.used[ref] == nil {
+		c.used[ref] = map[string]bool{}
+	}
+	if c.used[ref][uid] {
+		return dir, nil
+	}
+	held, known := c.held[ref]
+	if !known {
+		held = api.HeldClaim{Claim: api.Claim{Ref: ref}, Node: c.node}
+	}
+	held.Time = now
+	c.held[ref], c.used[ref][uid] = held, true
+	return dir, c.save()
+}
+
+// leave notes that a pod is gone.
+func (c *claims) leave(uid string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, pods := range c.used {
+		delete(pods, uid)
+	}
+}
+
+// follow takes in what an assignment says of claims, and deletes those that it releases and no pod here has.
+func (c *claims) follow(a api.Assignment) (deleted []api.ReleasedClaim, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changed := false
+	for _, told := range a.Claims {
+		if held, ok := c.held[told.Ref]; ok && held.Claim != told {
+			held.Claim, changed = told, true
+			c.held[told.Ref] = held
+		}
+	}
+	var failed []error
+	for _, released := range a.Released {
+		if _, ok := c.held[released.Ref]; !ok || len(c.used[released.Ref]) > 0 {
+			continue
+		}
+		dir, err := c.disk.claimDir(released.Ref.Namespace, released.Ref.Name)
+		if err == nil {
+			err = os.RemoveAll(dir)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("delete the data of %s: %w", released.Ref, err))
+			continue
+		}
+		delete(c.held, released.Ref)
+		deleted, changed = append(deleted, released), true
+	}
+	if changed {
+		failed = append(failed, c.save())
+	}
+	return deleted, errors.Join(failed...)
+}
+
+// list gives the claims by ref.
+func (c *claims) list() []api.HeldClaim {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sorted()
+}
+
+func (c *claims) sorted() []api.HeldClaim {
+	return slices.SortedFunc(maps.Values(c.held), func(a, b api.HeldClaim) int { return a.Ref.Compare(b.Ref) })
+}
+
+// save writes the list, and waits for the disk: what is not in it, a new controller takes for storage that was never used.
+func (c *claims) save() error { return c.disk.write(claimsFile, c.sorted(), true) }

@@ -1,0 +1,76 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"headway.dev/headway/api"
+)
+
+// TestClaims follows a claim through its life: it is listed before it is written to, an agent that restarts knows it, and it
+// goes only when it is released and no pod has it.
+func TestClaims(t *testing.T) {
+	d := disk{dir: t.TempDir()}
+	c := newClaims(d, "n1")
+	if err := c.restore(); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := c.hold("shop", "data-db-0", "u1", time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	precious := filepath.Join(dir, "precious")
+	if err := os.WriteFile(precious, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ref := api.Ref{Kind: claimKind, Namespace: "shop", Name: "data-db-0"}
+	told := api.Claim{Ref: ref, Owner: api.Ref{Kind: "StatefulSet", Namespace: "shop", Name: "db"}, WhenDeleted: true}
+	other := api.Claim{Ref: api.Ref{Kind: claimKind, Namespace: "shop", Name: "elsewhere"}}
+	if deleted, err := c.follow(api.Assignment{Claims: []api.Claim{told, other}}); err != nil || len(deleted) > 0 {
+		t.Errorf("deleted %v, %v", deleted, err)
+	}
+
+	again := newClaims(d, "n1")
+	if err := again.restore(); err != nil {
+		t.Fatal(err)
+	}
+	if list := again.list(); len(list) != 1 || list[0].Claim != told || list[0].Node != "n1" || !list[0].Time.Equal(time.Unix(1, 0)) {
+		t.Errorf("after a restart: %+v", list)
+	}
+
+	release := api.Assignment{Released: []api.ReleasedClaim{{Ref: ref, Node: "n1"}, {Ref: other.Ref, Node: "n1"}}}
+	if deleted, err := c.follow(release); err != nil || len(deleted) > 0 {
+		t.Errorf("deleted while a pod has it: %v, %v", deleted, err)
+	}
+	if _, err := os.Stat(precious); err != nil {
+		t.Fatal(err)
+	}
+	c.leave("u1")
+	if deleted, err := c.follow(release); err != nil || len(deleted) != 1 || len(c.list()) > 0 {
+		t.Errorf("deleted %v, %v; left are %v", deleted, err, c.list())
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the data is there yet: %v", err)
+	}
+	for _, bad := range []string{"", "..", "a/b", ".x"} {
+		if _, err := c.hold("shop", bad, "u1", time.Now()); err == nil {
+			t.Errorf("a claim %q was taken", bad)
+		}
+	}
+}
+
+// TestClaimsUnreadable: a list that cannot be read is not an empty one.
+func TestClaimsUnreadable(t *testing.T) {
+	d := disk{dir: t.TempDir()}
+	if err := os.WriteFile(filepath.Join(d.dir, claimsFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := newClaims(d, "n1").restore(); err == nil {
+		t.Error("it was taken for none")
+	}
+}
