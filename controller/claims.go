@@ -9,8 +9,6 @@ import (
 	"headway.dev/headway/api"
 )
 
-const claimKind = "PersistentVolumeClaim"
-
 // heldClaims are the claims whose data nodes have, lost nodes too: what is there is there.
 func (s *state) heldClaims() []api.HeldClaim {
 	var held []api.HeldClaim

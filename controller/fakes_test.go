@@ -65,6 +65,12 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 	if memory, ok := args["memory"]; ok {
 		spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(memory)}
 	}
+	if priority, ok := args["priority"]; ok {
+		spec.Priority = new(int32)
+		if _, err := fmt.Sscan(priority, spec.Priority); err != nil {
+			return api.Object{}, err
+		}
+	}
 	if config, ok := args["config"]; ok {
 		spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: config},

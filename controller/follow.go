@@ -95,6 +95,9 @@ func (f *follower) outcome(ctx context.Context, snapshot Snapshot) (outcome, err
 	if err != nil {
 		return outcome{}, err
 	}
+	if f.inForce != nil {
+		result = result.After(f.inForce.objects)
+	}
 	o := outcome{head: snapshot.Revision(), objects: result.Objects, problems: result.Problems, whole: result.Complete}
 	if o.whole && len(o.objects) > 0 {
 		return o, nil

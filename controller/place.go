@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"headway.dev/headway/api"
 	"headway.dev/headway/planner"
 	"headway.dev/headway/scheduler"
@@ -29,8 +31,12 @@ func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
 	s.pending = nil
 	announced := map[string]bool{}
 	if len(unplaced) > 0 {
-		for _, d := range scheduler.Place(s.schedulable(), s.running(pods), unplaced) {
+		decisions := scheduler.Compute(scheduler.Input{
+			Nodes: s.schedulable(), Running: s.running(pods), Pods: unplaced, Namespaces: namespaceLabels(s.desired.objects),
+		})
+		for _, d := range decisions {
 			a := creations[d.Pod.UID]
+			s.preempt(d, pods, a.Commit, now)
 			if d.Node != "" {
 				err := s.create(a, d.Node, plan.Blobs, now)
 				if err == nil {
@@ -48,6 +54,27 @@ func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
 	s.announced = announced
 	slices.SortFunc(s.pending, func(a, b api.PendingPod) int { return a.Pod.Compare(b.Pod) })
 	s.forgetTemplates()
+}
+
+// preempt begins to stop the pods of lower priority that are in the way of one.
+func (s *state) preempt(d scheduler.Decision, pods []*pod, commit string, now time.Time) {
+	for _, victim := range d.Victims {
+		i := slices.IndexFunc(pods, func(p *pod) bool { return p.placement.UID == victim.UID })
+		if i >= 0 {
+			s.stop(pods[i], stop{kind: "Preempted", reason: "makes room for " + d.Pod.Pod.String() + ", whose priority is higher", commit: commit}, now)
+		}
+	}
+}
+
+// namespaceLabels are the labels of the declared namespaces, by name.
+func namespaceLabels(objects []api.Object) map[string]map[string]string {
+	labels := map[string]map[string]string{}
+	for _, o := range objects {
+		if n, ok := o.Value.(*corev1.Namespace); ok {
+			labels[n.Name] = n.Labels
+		}
+	}
+	return labels
 }
 
 // create gives a pod to a node. The error says why that cannot be.

@@ -73,7 +73,7 @@ func NewPreview(in PreviewInput) (Preview, error) {
 	s.inForce = in.From.Objects
 	s.adopt()
 	pods := s.sortedPods()
-	r := rehearsal{nodes: s.schedulable(), placed: map[string]string{}}
+	r := rehearsal{nodes: s.schedulable(), placed: map[string]string{}, namespaces: namespaceLabels(in.To.Objects)}
 	for _, p := range pods {
 		r.placed[p.placement.UID] = p.placement.Node
 	}
@@ -107,6 +107,8 @@ type rehearsal struct {
 	placed   map[string]string // node by UID
 	problems []api.Problem     // of the last plan
 	held     []planner.Deletion
+	// namespaces are the labels of namespaces, by name.
+	namespaces map[string]map[string]string
 }
 
 // rehearse carries out plans until there is nothing to do, placing what they create. It gives the fleet at the end.
@@ -144,7 +146,7 @@ func (r *rehearsal) place(actions []planner.Action) []PreviewAction {
 		unplaced = append(unplaced, unplacedPod(a))
 	}
 	if len(unplaced) > 0 {
-		for _, d := range scheduler.Place(r.nodes, r.running, unplaced) {
+		for _, d := range scheduler.Compute(scheduler.Input{Nodes: r.nodes, Running: r.running, Pods: unplaced, Namespaces: r.namespaces}) {
 			a := &out[creations[d.Pod.UID]]
 			a.Node, a.NodeReason = d.Node, d.Reason
 			if d.Node == "" {
