@@ -24,17 +24,16 @@ func (v violation) String() string { return v.invariant + ": " + v.text }
 // The invariants, by their numbers in the design. A run checks the first ones at every instant, and those that speak of an
 // end when it comes to rest.
 const (
-	gitOnly      = "1 (Git is the only desired state)"
-	disposable   = "2 (the control plane is disposable)"
-	noAbsence    = "3 (absence is not deletion)"
-	newestWins   = "4 (the newest commit wins)"
-	identity     = "5 (deterministic identity)"
-	oneWriter    = "6 (one writer per field)"
-	drained      = "7 (drain is acknowledged)"
-	nobodyHarmed = "9 (one bad object harms nobody else)"
-	saysWhy      = "10 (everything says why)"
-	limitsKept   = "limits (a rollout keeps to maxSurge and maxUnavailable)"
-	quiet        = "quiet (what is as it should be is left alone)"
+	gitOnly    = "1 (Git is the only desired state)"
+	disposable = "2 (the control plane is disposable)"
+	noAbsence  = "3 (absence is not deletion)"
+	newestWins = "4 (the newest commit wins)"
+	identity   = "5 (deterministic identity)"
+	oneWriter  = "6 (one writer per field)"
+	drained    = "7 (drain is acknowledged)"
+	saysWhy    = "10 (everything says why)"
+	limitsKept = "limits (a rollout keeps to maxSurge and maxUnavailable)"
+	quiet      = "quiet (what is as it should be is left alone)"
 )
 
 // checks is what the invariants need to remember.
@@ -243,7 +242,7 @@ func (w *world) checkEnding(p *pod) {
 		w.violate(noAbsence, "%s ends on %s, though only the control plane or the repository was away", describe(p.placement), p.machine.name)
 	}
 	for _, m := range w.machines {
-		if m.connected() && time.Since(m.since) > nodeLease+drainTimeout && m.routesTo(p.placement.UID) {
+		if m.connected() && time.Since(m.since) > nodeLease+drainTimeout && m.routesTo(p) {
 			w.suspects = append(w.suspects, suspect{p.placement.Pod, time.Now(), fmt.Sprintf("%s ends on %s while %s sends it connections", describe(p.placement), p.machine.name, m.name)})
 			w.note("%s ends while %s sends it connections", describe(p.placement), m.name)
 		}
@@ -264,7 +263,7 @@ func (w *world) checkAvailable(p *pod) {
 			continue
 		}
 		floor := a.replicas - a.unavailable
-		if !declared || a.recreate {
+		if !declared || a.kind != owner.Kind || a.recreate {
 			floor = 0
 		}
 		if least < 0 || floor < least {

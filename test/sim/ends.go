@@ -94,7 +94,11 @@ func (w *world) configured(p *pod, a app) bool {
 	if a.config == 0 || t == nil {
 		return t != nil && len(t.ConfigMaps) == 0
 	}
-	data := string(w.store.blobs[t.ConfigMaps[a.name]])
+	digest, ok := t.ConfigMaps[a.name]
+	if !ok {
+		return false
+	}
+	data := string(w.store.blobs[digest])
 	return data == "" || strings.Contains(data, fmt.Sprintf(`"%d"`, a.config)) // after the store was lost, nobody can tell
 }
 

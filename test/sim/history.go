@@ -23,15 +23,24 @@ func firstTree(d dice) tree {
 // newApp draws an app.
 func newApp(d dice, index int) app {
 	a := app{
-		kind: pick(d, kinds...), version: 1 + d.in(3), replicas: 1 + d.in(4), service: d.percent(50), parallel: d.percent(50),
-		indexed: d.percent(50), recreate: d.percent(15), minReady: pick(d, 0, 0, 0, 1, 3),
+		kind: pick(d, kinds...), version: 1 + d.in(3), replicas: 1 + d.in(4), service: d.percent(50), parallel: index%2 == 0,
+		indexed: index%3 == 0, recreate: d.percent(15), minReady: pick(d, 0, 0, 0, 1, 3),
 	}
 	a.name = fmt.Sprintf("%c%d", a.kind[0]+'a'-'A', index)
 	if d.percent(25) {
 		a.config = 1
 	}
 	a.setLimits(d)
+	a.fix()
 	return a
+}
+
+// fix keeps to what may not change of a Job whose template stays: how often it is to succeed. (Parallel and indexed go by
+// the name.)
+func (a *app) fix() {
+	if a.kind == job {
+		a.replicas = 1 + a.version%4
+	}
 }
 
 func (a *app) setLimits(d dice) {
@@ -80,6 +89,7 @@ func change(t tree, d dice) tree {
 		default:
 			a.setLimits(d)
 		}
+		a.fix()
 		t = t.with(a)
 	}
 	return t

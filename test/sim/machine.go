@@ -345,11 +345,12 @@ func (m *machine) apply(table api.RouteTable) {
 	m.put(inAcks, m.ack)
 }
 
-// routesTo reports whether the kernel sends connections to the pod.
-func (m *machine) routesTo(uid string) bool {
+// routesTo reports whether the kernel sends connections to the pod. After a loss of the store another machine may run one of
+// the same UID.
+func (m *machine) routesTo(p *pod) bool {
 	for _, r := range m.kernel.Routes {
 		for _, e := range r.Endpoints {
-			if e.UID == uid {
+			if e.UID == p.placement.UID && e.Node == p.machine.name {
 				return true
 			}
 		}
