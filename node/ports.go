@@ -136,7 +136,8 @@ type Runtime interface {
 	Exec(ctx context.Context, id string, command []string, streams Streams) (exitCode int, err error)
 }
 
-// Streams are the ends of an executed command. A nil one is empty or discarded.
+// Streams are the ends of an executed command. A nil one is empty or discarded. Both outputs may go to one writer, which is
+// then written to by one at a time.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer

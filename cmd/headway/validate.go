@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
 	"headway.dev/headway/schema"
 )
 
@@ -91,7 +94,26 @@ func (a app) validatePath(ctx context.Context, path string, tags map[string]stri
 		return nil, err
 	}
 	defer end()
-	return compiler.Compile(ctx, tree)
+	result, err := compiler.Compile(ctx, tree)
+	if err != nil {
+		return nil, err
+	}
+	return withOrder(result), nil
+}
+
+// withOrder adds what is wrong with the order that objects ask for.
+func withOrder(result *schema.Result) *schema.Result {
+	problems := planner.Order(result.Objects)
+	if len(problems) == 0 {
+		return result
+	}
+	all := *result
+	all.Problems = slices.Concat(result.Problems, problems)
+	slices.SortStableFunc(all.Problems, func(a, b api.Problem) int {
+		return cmp.Or(cmp.Compare(a.Source.File, b.Source.File), cmp.Compare(a.Source.Line, b.Source.Line))
+	})
+	all.Complete = result.Complete && !slices.ContainsFunc(problems, func(p api.Problem) bool { return !p.Warning })
+	return &all
 }
 
 // spoolInput writes standard input to a file in a directory of its own.

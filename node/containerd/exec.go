@@ -27,7 +27,7 @@ import (
 // is done the command is killed. All output has been written when Exec returns, up to what a process that the command
 // left behind may still write.
 func (r *Runtime) Exec(ctx context.Context, id string, command []string, streams node.Streams) (int, error) {
-	code, err := r.exec(r.scope(ctx), id, command, streams)
+	code, err := r.exec(r.scope(ctx), id, command, oneAtATime(streams))
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)

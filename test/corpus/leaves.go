@@ -110,16 +110,10 @@ func dropped(d document, typed, object any, problems []api.Problem) ([]leaf, err
 	return out, nil
 }
 
-// meansAbsent knows values that Kubernetes tells from absence and headway does not: a target port of 0 is that of the
-// service, and pods never get variables about services, which is what false asks for.
+// meansAbsent knows a value that Kubernetes tells from absence and headway does not: a target port of 0 is that of the
+// service.
 func meansAbsent(l leaf) bool {
-	switch name := l.steps[len(l.steps)-1]; name {
-	case "targetPort":
-		return fmt.Sprint(l.value) == "0"
-	case "enableServiceLinks":
-		return l.value == false
-	}
-	return false
+	return l.steps[len(l.steps)-1] == "targetPort" && fmt.Sprint(l.value) == "0"
 }
 
 // moved is where the value stands in an object whose author used another way to write it.
@@ -165,6 +159,10 @@ func zero(v any) bool {
 func same(l leaf, want, got any) bool {
 	if reflect.DeepEqual(want, got) || l.path == "apiVersion" {
 		return true
+	}
+	if m, ok := want.(map[string]any); ok && len(m) == 0 {
+		_, ok := got.(map[string]any)
+		return ok // with defaults filled in
 	}
 	a, b := fmt.Sprint(want), fmt.Sprint(got)
 	switch {
