@@ -157,7 +157,7 @@ type Prober interface {
 // Volumes makes the directories and files that pods mount.
 type Volumes interface {
 	// Prepare makes every volume of the pod and returns the machine's path of each by volume name, and under the name
-	// SharedMemory that of the memory that its containers share. It may be called again.
+	// SharedMemory that of the memory that its containers share, where there are several. It may be called again.
 	Prepare(ctx context.Context, config VolumeConfig) (map[string]string, error)
 	// Remove deletes the volumes of the pod.
 	Remove(ctx context.Context, uid string) error

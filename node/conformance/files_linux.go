@@ -195,7 +195,7 @@ func testSubpath(s *suite) {
 }
 
 func testSharedMemory(s *suite) {
-	p := s.volumePod(nil)
+	p := s.volumePod(func(c *node.VolumeConfig) { c.Template.Spec.Containers = make([]corev1.Container, 2) })
 	p.sees("one", "grep ' /dev/shm ' /proc/mounts | grep -c size=65536k; echo shared >/dev/shm/word", "1\n", false)
 	p.sees("two", "cat /dev/shm/word; stat -c %a /dev/shm", "shared\n1777\n", false)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
+	"headway.dev/headway/api"
 	"headway.dev/headway/node"
 )
 
@@ -82,12 +83,21 @@ func (v *Volumes) Prepare(ctx context.Context, config node.VolumeConfig) (map[st
 		}
 		paths[spec.Name] = path
 	}
+	if !shares(config.Template) {
+		return paths, nil
+	}
 	shared := filepath.Join(v.memory, config.UID, sharedMemory)
 	if err := mountShared(shared); err != nil {
 		return nil, fmt.Errorf("shared memory: %w", err)
 	}
 	paths[node.SharedMemory] = shared
 	return paths, nil
+}
+
+// shares reports whether the pod has several containers. A single one has memory of its own from the runtime, which is one
+// mount less on the machine for each such pod.
+func shares(t *api.PodTemplate) bool {
+	return len(t.Spec.InitContainers)+len(t.Spec.Containers) > 1
 }
 
 // prepare makes one volume.
