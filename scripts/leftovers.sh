@@ -9,7 +9,7 @@ report() { # what, lines
 
 list() {
 	own='headway|/hw-?[0-9]'
-	report mounts "$(grep -E " /(run|tmp|var/lib)/[^ ]*($own)" /proc/self/mountinfo | cut -d' ' -f5)"
+	report mounts "$(grep -E "$own" /proc/self/mountinfo | cut -d' ' -f5)"
 	report "network namespaces" "$(ip netns list 2>/dev/null | grep -E "$own")"
 	report links "$(ip -o link 2>/dev/null | grep -E ': (headway|hw)' | cut -d: -f2)"
 	report routes "$(ip route show table all 2>/dev/null | grep -E 'headway')"
@@ -18,7 +18,7 @@ list() {
 	done
 	report processes "$(pgrep -a -f "containerd-shim.*($own)|containerd .*($own)|headway (server|node|up)" | grep -v "$$")"
 	report "control groups" "$(find /sys/fs/cgroup -maxdepth 3 -type d -name 'headway*' 2>/dev/null)"
-	report files "$(find /tmp /run -maxdepth 2 \( -name 'headway*' -o -name 'hw[0-9]*' -o -name 'hw-*' \) -not -name 'headway-go*' 2>/dev/null)"
+	report files "$(find /tmp /run -maxdepth 2 \( -name 'headway*' -o -name 'hw[0-9]*' -o -name 'hw-*' -o -name 'containerd-mount*' \) -not -name 'headway-go*' 2>/dev/null)"
 }
 
 before=$(list | sort)

@@ -35,7 +35,7 @@ func (f *userFiles) load(ctx context.Context, mounts []mount.Mount) error {
 	if f.read {
 		return nil
 	}
-	err := mount.WithReadonlyTempMount(ctx, mounts, func(dir string) error {
+	err := withMounted(ctx, mounts, func(dir string) error {
 		root, err := os.OpenRoot(dir)
 		if err != nil {
 			return err
