@@ -138,10 +138,19 @@ func (a *Agent) forget(ctx context.Context, p *pod) {
 	a.closeIfQuiet()
 }
 
-// followClaims does with the claims here what the assignment says. The agent is locked.
+// followClaims does with the claims here what the assignment says, once it is known of every pod which it has: after a
+// restart, pods are there before their templates are read. The agent is locked.
 func (a *Agent) followClaims() {
 	if a.assignment == nil {
 		return
+	}
+	for _, p := range a.pods {
+		p.mu.Lock()
+		known := p.blobs != nil
+		p.mu.Unlock()
+		if !known {
+			return
+		}
 	}
 	deleted, err := a.claims.follow(*a.assignment)
 	for _, released := range deleted {
@@ -168,6 +177,7 @@ func (a *Agent) learnt() {
 	if a.unpruned {
 		a.pruneBlobs()
 	}
+	a.followClaims()
 }
 
 // pruneBlobs deletes the content that no pod uses, once it is known of every pod what it uses. The agent is locked.

@@ -21,6 +21,9 @@ func (p *pod) fetch(ctx context.Context, _ target) error {
 	if err != nil {
 		return err
 	}
+	for _, ref := range claimsOf(t, p.record.Placement) {
+		p.host.claims.use(ref, p.uid)
+	}
 	p.uses(p.content(t))
 	if p.configs, err = p.host.blobs.configs(ctx, t); err != nil {
 		return err

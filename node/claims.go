@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,10 +25,24 @@ type claims struct {
 	mu   sync.Mutex
 	held map[api.Ref]api.HeldClaim
 	used map[api.Ref]map[string]bool // by claim: the UIDs of the pods that have it
+	// given is the pod that a claim's directory was given to last: the time on the list is when that was.
+	given map[api.Ref]string
+}
+
+// claimsOf gives the claims that a pod uses by the volume: those of its template, or in their place its own.
+func claimsOf(t *api.PodTemplate, placement api.Placement) map[string]api.Ref {
+	refs := map[string]api.Ref{}
+	for _, v := range t.Spec.Volumes {
+		if v.PersistentVolumeClaim != nil {
+			name := cmp.Or(placement.Claims[v.Name], v.PersistentVolumeClaim.ClaimName)
+			refs[v.Name] = api.Ref{Kind: claimKind, Namespace: placement.Pod.Namespace, Name: name}
+		}
+	}
+	return refs
 }
 
 func newClaims(d disk, node string) *claims {
-	return &claims{disk: d, node: node, held: map[api.Ref]api.HeldClaim{}, used: map[api.Ref]map[string]bool{}}
+	return &claims{disk: d, node: node, held: map[api.Ref]api.HeldClaim{}, used: map[api.Ref]map[string]bool{}, given: map[api.Ref]string{}}
 }
 
 // restore reads the list of an earlier agent.
@@ -44,26 +59,37 @@ func (c *claims) restore() error {
 	return nil
 }
 
+// use notes that a pod has a claim, so that its data stays.
+func (c *claims) use(ref api.Ref, uid string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noteUse(ref, uid)
+}
+
+func (c *claims) noteUse(ref api.Ref, uid string) {
+	if c.used[ref] == nil {
+		c.used[ref] = map[string]bool{}
+	}
+	c.used[ref][uid] = true
+}
+
 // hold gives the directory of a claim to a pod, and notes that it is here before anything is written to it.
-func (c *claims) hold(namespace, name, uid string, now time.Time) (dir string, err error) {
-	if dir, err = c.disk.claimDir(namespace, name); err != nil {
+func (c *claims) hold(ref api.Ref, uid string, now time.Time) (dir string, err error) {
+	if dir, err = c.disk.claimDir(ref.Namespace, ref.Name); err != nil {
 		return "", err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ref := api.Ref{Kind: claimKind, Namespace: namespace, Name: name}
-	if c.used[ref] == nil {
-		c.used[ref] = map[string]bool{}
-	}
-	if c.used[ref][uid] {
+	c.noteUse(ref, uid)
+	held, known := c.held[ref]
+	if known && c.given[ref] == uid {
 		return dir, nil
 	}
-	held, known := c.held[ref]
 	if !known {
 		held = api.HeldClaim{Claim: api.Claim{Ref: ref}, Node: c.node}
 	}
 	held.Time = now
-	c.held[ref], c.used[ref][uid] = held, true
+	c.held[ref], c.given[ref] = held, uid
 	return dir, c.save()
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,7 +18,8 @@ func TestClaims(t *testing.T) {
 	if err := c.restore(); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := c.hold("shop", "data-db-0", "u1", time.Unix(1, 0))
+	ref := api.Ref{Kind: claimKind, Namespace: "shop", Name: "data-db-0"}
+	dir, err := c.hold(ref, "u1", time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +30,6 @@ func TestClaims(t *testing.T) {
 	if err := os.WriteFile(precious, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ref := api.Ref{Kind: claimKind, Namespace: "shop", Name: "data-db-0"}
 	told := api.Claim{Ref: ref, Owner: api.Ref{Kind: "StatefulSet", Namespace: "shop", Name: "db"}, WhenDeleted: true}
 	other := api.Claim{Ref: api.Ref{Kind: claimKind, Namespace: "shop", Name: "elsewhere"}}
 	if deleted, err := c.follow(api.Assignment{Claims: []api.Claim{told, other}}); err != nil || len(deleted) > 0 {
@@ -58,7 +59,7 @@ func TestClaims(t *testing.T) {
 		t.Errorf("the data is there yet: %v", err)
 	}
 	for _, bad := range []string{"", "..", "a/b", ".x"} {
-		if _, err := c.hold("shop", bad, "u1", time.Now()); err == nil {
+		if _, err := c.hold(api.Ref{Kind: claimKind, Namespace: "shop", Name: bad}, "u1", time.Now()); err == nil {
 			t.Errorf("a claim %q was taken", bad)
 		}
 	}
@@ -73,4 +74,40 @@ func TestClaimsUnreadable(t *testing.T) {
 	if err := newClaims(d, "n1").restore(); err == nil {
 		t.Error("it was taken for none")
 	}
+}
+
+// TestClaimsOfUnknownPods: an agent that was restarted deletes no data while it does not know yet what its pods use.
+func TestClaimsOfUnknownPods(t *testing.T) {
+	d := disk{dir: t.TempDir()}
+	ref := api.Ref{Kind: claimKind, Namespace: "shop", Name: "data"}
+	earlier := newClaims(d, "n1")
+	dir, err := earlier.hold(ref, "u1", time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a := &Agent{
+		log: slog.New(slog.DiscardHandler), events: make(chan api.Event, 1), status: newSignal(), claims: newClaims(d, "n1"),
+		assignment: &api.Assignment{Released: []api.ReleasedClaim{{Ref: ref, Node: "n1"}}},
+		pods:       map[string]*pod{"u1": {uid: "u1"}},
+	}
+	if err := a.claims.restore(); err != nil {
+		t.Fatal(err)
+	}
+	is := func(want bool, when string) {
+		t.Helper()
+		a.followClaims()
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s: the data is there: %v, want %v", when, err == nil, want)
+		}
+	}
+	is(true, "before the pod's template is read")
+	a.claims.use(ref, "u1")
+	a.pods["u1"].blobs = []api.Digest{"t"}
+	is(true, "while the pod has it")
+	a.claims.leave("u1")
+	delete(a.pods, "u1")
+	is(false, "when the pod is gone")
 }

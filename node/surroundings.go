@@ -82,19 +82,12 @@ func (p *pod) volumeConfig(ctx context.Context) (VolumeConfig, error) {
 // claims are the directories of the claims that the pod uses, by the volume.
 func (p *pod) claims() (map[string]string, error) {
 	dirs := map[string]string{}
-	for _, v := range p.template.Spec.Volumes {
-		if v.PersistentVolumeClaim == nil {
-			continue
-		}
-		name := v.PersistentVolumeClaim.ClaimName
-		if own := p.record.Placement.Claims[v.Name]; own != "" {
-			name = own
-		}
-		dir, err := p.host.claims.hold(p.record.Placement.Pod.Namespace, name, p.uid, time.Now())
+	for volume, ref := range claimsOf(p.template, p.record.Placement) {
+		dir, err := p.host.claims.hold(ref, p.uid, time.Now())
 		if err != nil {
-			return nil, fmt.Errorf("volume %s: %w", v.Name, err)
+			return nil, fmt.Errorf("volume %s: %w", volume, err)
 		}
-		dirs[v.Name] = dir
+		dirs[volume] = dir
 		p.host.status.set()
 	}
 	return dirs, nil
