@@ -93,7 +93,7 @@ func (q *quota) covers(template *api.PodTemplate) bool {
 	for _, e := range q.spec.ScopeSelector.MatchExpressions {
 		if e.ScopeName == corev1.ResourceQuotaScopePriorityClass {
 			r := corev1.NodeSelectorRequirement{Operator: corev1.NodeSelectorOperator(e.Operator), Values: e.Values}
-			if !requires(r, spec.PriorityClassName, spec.PriorityClassName != "") {
+			if !api.MeetsRequirement(&r, spec.PriorityClassName, spec.PriorityClassName != "") {
 				return false
 			}
 		} else if !in(e.ScopeName) {

@@ -73,18 +73,3 @@ func (f *fleet) candidates(a *ask) []*node {
 	}
 	return []*node{only}
 }
-
-// tolerates reports whether a pod of the spec may run in spite of the taint.
-func tolerates(spec *corev1.PodSpec, taint *corev1.Taint) bool {
-	return slices.ContainsFunc(spec.Tolerations, func(t corev1.Toleration) bool {
-		switch {
-		case t.Effect != "" && t.Effect != taint.Effect:
-			return false
-		case t.Key == "":
-			return t.Operator == corev1.TolerationOpExists // every taint
-		case t.Key != taint.Key:
-			return false
-		}
-		return t.Operator == corev1.TolerationOpExists || t.Value == taint.Value
-	})
-}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
 )
 
 // A class is what pods have in common that want the same of a node itself, whatever runs there: where they may and had better
@@ -56,12 +58,12 @@ func (f *fleet) classOf(spec *corev1.PodSpec) *class {
 		}
 		c.open = append(c.open, n)
 		for t := range n.Taints {
-			if n.Taints[t].Effect == corev1.TaintEffectPreferNoSchedule && !tolerates(spec, &n.Taints[t]) {
+			if n.Taints[t].Effect == corev1.TaintEffectPreferNoSchedule && !api.Tolerate(spec.Tolerations, &n.Taints[t]) {
 				v.unwanted++
 			}
 		}
 		for p := range preferred {
-			if meets(&preferred[p].Preference, n.Node) {
+			if api.MeetsTerm(&preferred[p].Preference, n.Name, n.Labels) {
 				v.preferred += preferred[p].Weight
 			}
 		}
@@ -113,7 +115,7 @@ func (c *class) lacking(n *node) *pair {
 func (c *class) repelled(n *node) *corev1.Taint {
 	for i := range n.Taints {
 		t := &n.Taints[i]
-		if t.Effect != corev1.TaintEffectPreferNoSchedule && !tolerates(c.spec, t) {
+		if t.Effect != corev1.TaintEffectPreferNoSchedule && !api.Tolerate(c.spec.Tolerations, t) {
 			return t
 		}
 	}
@@ -123,4 +125,4 @@ func (c *class) repelled(n *node) *corev1.Taint {
 // cordon is what Kubernetes taints a cordoned node with: pods of DaemonSets tolerate it.
 var cordon = &corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}
 
-func (c *class) shutOut(n *node) bool { return n.Cordoned && !tolerates(c.spec, cordon) }
+func (c *class) shutOut(n *node) bool { return n.Cordoned && !api.Tolerate(c.spec.Tolerations, cordon) }
