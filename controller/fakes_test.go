@@ -111,6 +111,12 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"}, ObjectMeta: meta,
 			Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec}},
 		}
+		if completions := args["completions"]; completions != "" {
+			j.Spec.Completions = new(int32)
+			if _, err := fmt.Sscan(completions, j.Spec.Completions); err != nil {
+				return api.Object{}, err
+			}
+		}
 		return api.Object{Ref: api.Ref{Kind: "Job", Namespace: "shop", Name: name}, Value: j}, nil
 	case "daemonset":
 		d := &appsv1.DaemonSet{

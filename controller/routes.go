@@ -109,8 +109,10 @@ func (b *routeBook) settled(c routeChange, revision uint64) (before []podKey) {
 	return before
 }
 
-// failed takes in that nobody knows how much of a change was written.
+// failed takes in that nobody knows how much of a change was written. Nodes follow no table that was left half-written: once
+// the rest is there, it has to be said anew that it is complete.
 func (b *routeBook) failed(c routeChange) {
+	b.complete = false
 	for _, r := range c.changed {
 		have, ok := b.written[r.Service]
 		if !ok {
