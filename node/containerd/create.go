@@ -109,7 +109,7 @@ func (r *Runtime) make(ctx context.Context, id, group string, i *image, config n
 	if err != nil {
 		return err
 	}
-	if err := i.users.load(ctx, mounts); err != nil {
+	if err := i.users.load(mounts); err != nil {
 		return err
 	}
 	spec, err := r.specFor(ctx, id, group, i, config)

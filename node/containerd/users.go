@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,13 +28,13 @@ type userFiles struct {
 
 // load reads the files from a container's root file system, mounted for that alone and only to read. Names are resolved
 // inside of it, whatever its symbolic links say; files that are not there are empty.
-func (f *userFiles) load(ctx context.Context, mounts []mount.Mount) error {
+func (f *userFiles) load(mounts []mount.Mount) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.read {
 		return nil
 	}
-	err := withMounted(ctx, mounts, func(dir string) error {
+	err := withMounted(mounts, func(dir string) error {
 		root, err := os.OpenRoot(dir)
 		if err != nil {
 			return err
