@@ -6,7 +6,63 @@ import (
 	"time"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/schema"
 )
+
+// compiled is what came of compiling a commit.
+type compiled struct {
+	head   api.Revision
+	result *schema.Result
+	// ancestors, newest first, are for a leader that does not know yet what was in force, and a commit that does not stand by
+	// itself; unread is why there are no more of them.
+	ancestors []compiled
+	unread    error
+}
+
+// stands reports whether a commit needs nothing of what was before: it evaluates, and holds objects.
+func (c compiled) stands() bool { return c.result.Complete && len(c.result.Objects) > 0 }
+
+// outcome finds what is to be in force when a commit is taken, by what is in force now.
+func (s *state) outcome(c compiled, now time.Time) outcome {
+	earlier, gaps := s.before(c, now)
+	result := c.result.After(earlier)
+	o := outcome{head: c.head, objects: result.Objects, problems: slices.Clip(result.Problems), whole: result.Complete, settings: s.settings(c, earlier)}
+	if o.whole && len(o.objects) > 0 {
+		return o
+	}
+	o.gaps = gaps
+	if c.unread != nil {
+		// What is not in the objects is left alone, since the commit is not whole: too little is known, and no harm done.
+		o.whole = false
+		o.problems = append(o.problems, api.Problem{Message: "the last good version of what this commit breaks or lacks was not found: " + c.unread.Error()})
+	}
+	if o.whole && len(earlier) > 0 {
+		o.whole = false
+		o.problems = append(o.problems, api.Problem{Message: "the commit holds no objects at all, which deletes nothing: " +
+			"is it the right branch and path? To delete everything that ran, leave one object, such as a Namespace"})
+	}
+	o.objects = fillIn(o.objects, earlier)
+	return o
+}
+
+// before gives what was in force before a commit, ordered by ref: as this leader knows it; else the last good version of each
+// object among the ancestors that were taken, and in the store what the leader before had in force. There may be gaps in it if
+// there is neither.
+func (s *state) before(c compiled, now time.Time) (objects []api.Object, gaps bool) {
+	if s.desired.known {
+		return s.desired.objects, s.desired.gaps
+	}
+	for i, a := range c.ancestors {
+		a.ancestors = c.ancestors[i+1:]
+		if s.holdOf(outcome{head: a.head, settings: s.settings(a, nil)}, now) != (hold{}) {
+			continue
+		}
+		if objects = fillIn(objects, a.result.Objects); a.stands() {
+			return objects, false
+		}
+	}
+	return fillIn(objects, s.inForce), s.inForce == nil
+}
 
 // An outcome is what became of one commit: what is to be in force now that it is the newest.
 type outcome struct {
@@ -19,6 +75,7 @@ type outcome struct {
 	// gaps tells that the objects may lack some that were in force before: no commit that evaluates was found to go by.
 	gaps     bool
 	problems []api.Problem
+	settings settings // that the commit asks for
 }
 
 // desired is what Git wants, as far as the controller has learnt.

@@ -4,26 +4,23 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"headway.dev/headway/api"
 )
 
 // maxParents is how far back in history the last good version of an object is looked for.
 const maxParents = 50
 
-// A follower compiles each new head and delivers what is to be in force. A newer head ends the work on an older one.
+// A follower compiles each new head and delivers what came of it. A newer head ends the work on an older one.
 type follower struct {
 	source   Source
 	compiler Compiler
 	log      *slog.Logger
 	inbox    *inbox
 
-	// inForce is the newest outcome. Only the compilation that runs touches it, and one runs at a time.
-	inForce *outcome
+	// began is whether a commit was delivered. Only the compilation that runs touches it, and one runs at a time.
+	began bool
 }
 
 func newFollower(config Config, inbox *inbox) *follower {
@@ -67,17 +64,17 @@ func (f *follower) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// deliver compiles a commit and delivers its outcome, again and again until that works or a newer head ends it.
+// deliver compiles a commit and delivers what came of it, again and again until that works or a newer head ends it.
 func (f *follower) deliver(ctx context.Context, snapshot Snapshot) {
 	var wait backoff
 	for ctx.Err() == nil {
-		o, err := f.outcome(ctx, snapshot)
+		c, err := f.compile(ctx, snapshot)
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			f.inForce = &o
-			f.inbox.commit(o)
+			f.began = true
+			f.inbox.commit(c)
 			return
 		}
 		f.log.Warn("a commit could not be compiled; trying again", "commit", snapshot.Revision().Short(), "error", err)
@@ -89,56 +86,39 @@ func (f *follower) deliver(ctx context.Context, snapshot Snapshot) {
 	}
 }
 
-// outcome finds what is to be in force now that the snapshot is the newest.
-func (f *follower) outcome(ctx context.Context, snapshot Snapshot) (outcome, error) {
+// compile has a commit compiled. What it breaks or lacks is looked for in its ancestors if it is the first: after that, the state knows
+// better what was in force.
+func (f *follower) compile(ctx context.Context, snapshot Snapshot) (compiled, error) {
 	result, err := f.compiler.Compile(ctx, snapshot.FS())
 	if err != nil {
-		return outcome{}, err
+		return compiled{}, err
 	}
-	if f.inForce != nil {
-		result = result.After(f.inForce.objects)
+	c := compiled{head: snapshot.Revision(), result: result}
+	if !f.began && !c.stands() {
+		c.ancestors, c.unread = f.ancestors(ctx, snapshot)
 	}
-	o := outcome{head: snapshot.Revision(), objects: result.Objects, problems: result.Problems, whole: result.Complete}
-	if o.whole && len(o.objects) > 0 {
-		return o, nil
-	}
-	var earlier []api.Object
-	if f.inForce != nil {
-		earlier, o.gaps = f.inForce.objects, f.inForce.gaps
-	} else if earlier, o.gaps, err = f.lastGood(ctx, snapshot); err != nil {
-		// What is not in the objects is left alone, since the commit is not whole: too little is known, and no harm done.
-		o.whole = false
-		o.problems = append(slices.Clip(o.problems), api.Problem{Message: "the last good version of what this commit breaks or lacks was not found: " + err.Error()})
-	}
-	if o.whole && len(earlier) > 0 {
-		o.whole = false
-		o.problems = append(slices.Clip(o.problems), api.Problem{Message: "the commit holds no objects at all, which deletes nothing: " +
-			"is it the right branch and path? To delete everything that ran, leave one object, such as a Namespace"})
-	}
-	o.objects = fillIn(o.objects, earlier)
-	return o, nil
+	return c, nil
 }
 
-// lastGood gathers from the ancestors of a snapshot the last good version of each object, back to the last commit that
-// evaluates and holds any. There are gaps if no such commit was found. An error comes with what was found before it.
-func (f *follower) lastGood(ctx context.Context, snapshot Snapshot) (found []api.Object, gaps bool, err error) {
+// ancestors compiles those of a snapshot, back to the last that evaluates and holds any objects. An error comes with what was
+// found before it.
+func (f *follower) ancestors(ctx context.Context, snapshot Snapshot) (found []compiled, err error) {
 	for range maxParents {
 		parent, err := snapshot.Parent(ctx)
 		if err != nil {
-			return found, true, fmt.Errorf("the parent of commit %s: %w", snapshot.Revision().Short(), err)
+			return found, fmt.Errorf("the parent of commit %s: %w", snapshot.Revision().Short(), err)
 		}
 		if parent == nil {
 			break
 		}
-		result, err := f.compiler.Compile(ctx, parent.FS())
-		if err != nil {
-			return found, true, fmt.Errorf("commit %s: %w", parent.Revision().Short(), err)
+		c := compiled{head: parent.Revision()}
+		if c.result, err = f.compiler.Compile(ctx, parent.FS()); err != nil {
+			return found, fmt.Errorf("commit %s: %w", parent.Revision().Short(), err)
 		}
-		found = fillIn(found, result.Objects)
-		if result.Complete && len(result.Objects) > 0 {
-			return found, false, nil
+		if found = append(found, c); c.stands() {
+			break
 		}
 		snapshot = parent
 	}
-	return found, true, nil
+	return found, nil
 }

@@ -15,22 +15,43 @@ type hold struct {
 	wrong  bool      // somebody has to mend it
 }
 
-// clusterOf is the fleet's settings; the zero value, whose defaults hold, where there are none.
-func clusterOf(objects []api.Object) (api.ClusterSpec, api.Ref) {
-	for _, o := range objects {
-		if c, ok := o.Value.(*api.Cluster); ok {
-			return c.Spec, o.Ref
-		}
-	}
-	return api.ClusterSpec{}, api.Ref{}
+// settings are the fleet's; the zero value, whose defaults hold, is of a repository without any.
+type settings struct {
+	ref  api.Ref // of the Cluster object
+	spec api.ClusterSpec
 }
 
-// holdOf says why a commit is not taken now. The settings that count are its own: a commit that lifts a hold is taken.
+// settingsOf finds the settings among objects.
+func settingsOf(objects []api.Object) (found settings, ok bool) {
+	for _, o := range objects {
+		if c, ok := o.Value.(*api.Cluster); ok {
+			return settings{ref: o.Ref, spec: c.Spec}, true
+		}
+	}
+	return settings{}, false
+}
+
+// settings are those that a commit asks for: its own; or, if it does not evaluate and they may be what is broken in it, those
+// of the commit before, taken or not, so that no mistake lifts a hold.
+func (s *state) settings(c compiled, earlier []api.Object) settings {
+	for _, a := range append([]compiled{c}, c.ancestors...) {
+		if found, ok := settingsOf(a.result.Objects); ok || a.stands() {
+			return found
+		}
+	}
+	if s.newestKnown {
+		return s.newest.settings
+	}
+	found, _ := settingsOf(earlier)
+	return found
+}
+
+// holdOf says why a commit is not taken now. The settings that count are those it asks for: a commit that lifts a hold is taken.
 func (s *state) holdOf(o outcome, now time.Time) hold {
 	if s.quarantined[o.head.Commit] {
 		return hold{wrong: true, reason: fmt.Sprintf("commit %s was reverted because it failed, and is not taken again: commit what mends it", o.head.Short())}
 	}
-	spec, ref := clusterOf(o.objects)
+	spec, ref := o.settings.spec, o.settings.ref
 	if spec.Suspend {
 		return hold{reason: fmt.Sprintf("%s suspends the fleet: no commit is taken until one sets spec.suspend to false", ref)}
 	}
@@ -44,9 +65,9 @@ func (s *state) holdOf(o outcome, now time.Time) hold {
 	return hold{}
 }
 
-// observeCommit takes in the outcome of the newest commit, which is in force unless it is held.
-func (s *state) observeCommit(o outcome, now time.Time) {
-	s.newest, s.newestKnown, s.desired.newest, s.desired.trouble = o, true, false, ""
+// observeCommit takes in the newest commit, which is in force unless it is held.
+func (s *state) observeCommit(c compiled, now time.Time) {
+	s.newest, s.newestKnown, s.desired.newest, s.desired.trouble = s.outcome(c, now), true, false, ""
 	s.held = hold{}
 	s.promote(now)
 }

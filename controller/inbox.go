@@ -21,7 +21,7 @@ type mail struct {
 	statuses map[string]seen[api.NodeStatus]
 	beats    map[string]seen[api.Heartbeat]
 	acks     map[string]api.Ack
-	outcome  *outcome
+	commits  []compiled // the newest that stands by itself, and those after it
 	trouble  *string
 	reverted []reverted
 }
@@ -76,9 +76,15 @@ func (b *inbox) beat(beat api.Heartbeat) {
 
 func (b *inbox) ack(ack api.Ack) { b.put(func(m *mail) { m.acks[ack.Node] = ack }) }
 
-// commit delivers the outcome of the newest commit, which also says that the repository can be read.
-func (b *inbox) commit(o outcome) {
-	b.put(func(m *mail) { m.outcome, m.trouble = &o, nil })
+// commit delivers the newest commit, which also says that the repository can be read. What is broken in it is taken from
+// those before, so they stay until one stands by itself.
+func (b *inbox) commit(c compiled) {
+	b.put(func(m *mail) {
+		if c.stands() {
+			m.commits = nil
+		}
+		m.commits, m.trouble = append(m.commits, c), nil
+	})
 }
 
 // repository delivers why the repository or its head cannot be read; empty when it can be.
@@ -103,8 +109,8 @@ func (s *state) observe(m mail, now time.Time) (changed bool) {
 		s.observeReverted(r, now)
 		changed = true
 	}
-	if m.outcome != nil {
-		s.observeCommit(*m.outcome, now)
+	for _, c := range m.commits {
+		s.observeCommit(c, now)
 		changed = true
 	}
 	if m.trouble != nil {

@@ -97,7 +97,8 @@ func NewPreview(in PreviewInput) (Preview, error) {
 }
 
 func (r PreviewRevision) outcome() outcome {
-	return outcome{head: r.Revision, objects: r.Objects, whole: r.Complete}
+	asked, _ := settingsOf(r.Objects)
+	return outcome{head: r.Revision, objects: r.Objects, whole: r.Complete, settings: asked}
 }
 
 // A rehearsal follows pods from step to step, and the room they take.

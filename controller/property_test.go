@@ -222,7 +222,7 @@ func TestOrderMakesNoDifference(t *testing.T) {
 				s.observeNodes([]api.NodeInfo{m.info}, now)
 				s.observeStatus(api.NodeStatus{Node: name, Time: now}, now)
 			}
-			s.observeCommit(outcome{head: api.Revision{Commit: "c"}, objects: result.Objects, whole: true}, now)
+			s.observeCommit(compiled{head: api.Revision{Commit: "c"}, result: result}, now)
 			return fmt.Sprint(s.reconcile(now.Add(testLimits.settle)))
 		}
 		if a, b := decide(names), decide(rapid.Permutation(names).Draw(rt, "order")); a != b {

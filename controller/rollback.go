@@ -41,7 +41,7 @@ type reverted struct {
 // orderReverts asks for the reverts of commits by which rollouts have failed, where Git says that failures are reverted. Soon
 // after a leader has begun it waits: what it knows of rollouts may be old.
 func (s *state) orderReverts(now time.Time) []revertOrder {
-	spec, _ := clusterOf(s.desired.objects)
+	inForce, _ := settingsOf(s.desired.objects)
 	failed := map[string][]api.WorkloadStatus{}
 	var commits []string
 	for _, w := range s.workloads {
@@ -58,7 +58,7 @@ func (s *state) orderReverts(now time.Time) []revertOrder {
 			delete(s.reverts, commit) // it came round, or another commit mended it
 		}
 	}
-	if spec.Rollback != api.RollbackRevert {
+	if inForce.spec.Rollback != api.RollbackRevert {
 		return nil
 	}
 	var orders []revertOrder

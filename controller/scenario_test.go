@@ -184,12 +184,12 @@ func (w *scene) each(args []datadriven.CmdArg, fn func(*machine)) {
 
 // deliver compiles the head.
 func (w *scene) deliver() (string, error) {
-	o, err := w.follower.outcome(context.Background(), w.source.head)
+	c, err := w.follower.compile(context.Background(), w.source.head)
 	if err != nil {
 		return "", err
 	}
-	w.follower.inForce = &o
-	w.leader.inbox.commit(o)
+	w.follower.began = true
+	w.leader.inbox.commit(c)
 	return "", nil
 }
 
