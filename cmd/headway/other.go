@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -22,6 +24,12 @@ var errNeedsLinux = errors.New("this command works with containers and needs Lin
 
 func dialerIn(string) (func(ctx context.Context, network, address string) (net.Conn, error), error) {
 	return nil, errNeedsLinux
+}
+
+// serverIdentity is of this process alone: there is no lock here by which it could be kept.
+func serverIdentity(string) (id string, release func(), err error) {
+	host, err := os.Hostname()
+	return fmt.Sprintf("%s-%d", host, os.Getpid()), func() {}, err
 }
 
 func needsLinux(use, short string) *cobra.Command {

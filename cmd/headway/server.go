@@ -86,6 +86,11 @@ func runServer(ctx context.Context, o serverOptions, started chan<- struct{}, lo
 		return err
 	}
 	defer stop()
+	id, release, err := serverIdentity(o.dir)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if started != nil {
 		close(started)
 	}
@@ -101,12 +106,8 @@ func runServer(ctx context.Context, o serverOptions, started chan<- struct{}, lo
 		return err
 	}
 	defer end()
-	host, err := os.Hostname()
-	if err != nil {
-		return err
-	}
 	loop, err := controller.New(controller.Config{
-		ID:          fmt.Sprintf("%s-%d", host, os.Getpid()),
+		ID:          id,
 		Repository:  o.repo,
 		Source:      controller.FromMirror(source),
 		Compiler:    compiler,
