@@ -12,6 +12,8 @@ type Report struct {
 	Deployed   Revision `json:"deployed"`
 	// Refused explains why Head is not in force as a whole, or why the repository cannot be read.
 	Refused []Problem `json:"refused,omitempty"`
+	// Waiting is a leader that has not planned yet, and knows of what runs only what this report repeats.
+	Waiting bool `json:"waiting,omitempty"`
 	// Objects is the blob with the objects in force: a JSON array of Object.
 	Objects   Digest           `json:"objects,omitempty"`
 	Workloads []WorkloadStatus `json:"workloads"` // ordered by ref

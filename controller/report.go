@@ -14,7 +14,7 @@ import (
 // The digest of the objects is left to whoever stores them.
 func (s *state) report(now time.Time, trouble error) api.Report {
 	r := api.Report{
-		Time: now, Term: s.term, Repository: s.repository, Head: s.head(), Deployed: s.deployed,
+		Time: now, Term: s.term, Repository: s.repository, Head: s.head(), Deployed: s.deployed, Waiting: !s.planned,
 		Workloads: s.workloads, Jobs: s.jobs, Scales: s.scales, Pending: s.pending, Nodes: []api.NodeCondition{},
 	}
 	if r.Workloads == nil {

@@ -44,8 +44,8 @@ type state struct {
 	// templates are those of pods that this leader created; of others it knows what their placements repeat.
 	templates map[api.Digest]*api.PodTemplate
 
-	// fresh is a store that no controller has written: then nobody can say how many nodes will turn up. Some may be there
-	// already, for each says again what it is when it finds that the store was lost.
+	// fresh is a store by which no controller has planned, though one may have reported that it waits: then nobody can say how
+	// many nodes will turn up. Some may be there already, for each says again what it is when it finds that the store was lost.
 	fresh    bool
 	newcomer time.Time // when the last unknown node turned up
 	planned  bool      // this leader has planned once: from then on it knows what runs
@@ -83,7 +83,7 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 		quarantined: map[string]bool{}, reverts: map[string]*revert{},
 		secrets: map[api.Ref]api.Object{}, sealed: map[sealedKey]api.Digest{},
 		announced: map[string]bool{},
-		fresh:     len(found.Assignments) == 0 && found.Report == nil,
+		fresh:     len(found.Assignments) == 0 && (found.Report == nil || found.Report.Waiting),
 	}
 	for _, a := range found.Assignments {
 		n := s.node(a.Node, now)
