@@ -33,7 +33,7 @@ func (p *pass) quotasOf(namespace string) []*quota {
 		if len(quotas) == 0 || pod.Pod.Namespace != namespace || isEnded(pod) || pod.Lost {
 			continue
 		}
-		cost := costOf(p.in.Templates[pod.Template], pod.Requests)
+		cost := costOf(p.in.Templates[pod.Template], pod.Requests, pod.Extended)
 		for _, q := range quotas {
 			if q.covers(p.in.Templates[pod.Template]) {
 				q.take(cost)
@@ -45,12 +45,17 @@ func (p *pass) quotasOf(namespace string) []*quota {
 }
 
 // costOf is what a pod takes of a quota. Where its template is not at hand, its limits are not known.
-func costOf(template *api.PodTemplate, requests api.Resources) corev1.ResourceList {
+func costOf(template *api.PodTemplate, requests api.Resources, extended map[string]int64) corev1.ResourceList {
 	cost := corev1.ResourceList{}
 	for name, q := range map[corev1.ResourceName]*resource.Quantity{
 		corev1.ResourceCPU: resource.NewMilliQuantity(requests.MilliCPU, resource.DecimalSI), corev1.ResourceMemory: resource.NewQuantity(requests.Memory, resource.BinarySI),
 	} {
 		cost[name], cost["requests."+name] = *q, *q
+	}
+	for name, n := range extended {
+		if api.IsExtended(name) {
+			cost["requests."+corev1.ResourceName(name)] = *resource.NewQuantity(n, resource.DecimalSI)
+		}
 	}
 	one := resource.MustParse("1")
 	cost[corev1.ResourcePods], cost["count/pods"] = one, one
@@ -69,16 +74,15 @@ func (q *quota) covers(template *api.PodTemplate) bool {
 	}
 	spec := &template.Spec
 	in := func(scope corev1.ResourceQuotaScope) bool {
-		r := podResources(spec)
 		switch scope {
 		case corev1.ResourceQuotaScopeTerminating:
 			return spec.ActiveDeadlineSeconds != nil
 		case corev1.ResourceQuotaScopeNotTerminating:
 			return spec.ActiveDeadlineSeconds == nil
 		case corev1.ResourceQuotaScopeBestEffort:
-			return len(r.Requests) == 0
+			return api.QOSClass(spec) == corev1.PodQOSBestEffort
 		case corev1.ResourceQuotaScopeNotBestEffort:
-			return len(r.Requests) > 0
+			return api.QOSClass(spec) != corev1.PodQOSBestEffort
 		}
 		return scope != corev1.ResourceQuotaScopePriorityClass || spec.PriorityClassName != ""
 	}
@@ -135,7 +139,7 @@ func (p *pass) admit(a *Action, template *api.PodTemplate) bool {
 	if len(quotas) == 0 {
 		return true
 	}
-	cost := costOf(template, api.PodRequests(&template.Spec))
+	cost := costOf(template, api.PodRequests(&template.Spec), api.PodExtended(&template.Spec))
 	for _, q := range quotas {
 		if !q.covers(template) {
 			continue

@@ -1,10 +1,13 @@
 package schema
 
 import (
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"headway.dev/headway/api"
 )
 
 func (i *inspection) container(at []any, c *corev1.Container, volumes map[string]bool) {
@@ -106,6 +109,27 @@ func (i *inspection) resources(at []any, r corev1.ResourceRequirements) {
 		limit, limited := r.Limits[name]
 		if asked && limited && request.Cmp(limit) > 0 {
 			i.fail(under(at, "requests", string(name)), "%s is more than the limit, %s", request.String(), limit.String())
+		}
+	}
+	i.wholeNumbers(under(at, "requests"), r.Requests)
+	i.wholeNumbers(under(at, "limits"), r.Limits)
+	for _, name := range slices.Sorted(maps.Keys(r.Requests)) {
+		request := r.Requests[name]
+		switch limit, limited := r.Limits[name]; {
+		case !api.IsExtended(string(name)):
+		case !limited:
+			i.fail(under(at, "requests", string(name)), "has no limit: write limits as well, with the same number, for nobody gets more of it than was asked for")
+		case request.Cmp(limit) != 0:
+			i.fail(under(at, "requests", string(name)), "%s is not the limit, %s: nobody gets more of it than was asked for", request.String(), limit.String())
+		}
+	}
+}
+
+// wholeNumbers refuses parts of what can only be had as a whole.
+func (i *inspection) wholeNumbers(at []any, list corev1.ResourceList) {
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		if q := list[name]; api.IsExtended(string(name)) && q.MilliValue()%1000 != 0 {
+			i.fail(under(at, string(name)), "%s is not a whole number", q.String())
 		}
 	}
 }

@@ -94,6 +94,20 @@ func (i *inspection) limits(at []any, item *corev1.LimitRangeItem) {
 			}
 		}
 	}
+	for _, f := range order {
+		i.wholeNumbers(under(at, f.name), f.list)
+		for _, name := range slices.Sorted(maps.Keys(f.list)) {
+			if item.Type == corev1.LimitTypePersistentVolumeClaim && api.IsExtended(string(name)) {
+				i.fail(under(at, f.name, string(name)), "is nothing that a claim asks for")
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(item.DefaultRequest)) {
+		request, limit := item.DefaultRequest[name], item.Default[name]
+		if _, both := item.Default[name]; both && api.IsExtended(string(name)) && request.Cmp(limit) < 0 {
+			i.fail(under(at, "defaultRequest", string(name)), "%s is not the default, %s: nobody gets more of it than was asked for", request.String(), limit.String())
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(item.MaxLimitRequestRatio)) {
 		if q := item.MaxLimitRequestRatio[name]; q.MilliValue() < 1000 {
 			i.fail(under(at, "maxLimitRequestRatio", string(name)), "%s is less than 1: a limit is never less than its request", q.String())
