@@ -40,6 +40,7 @@ var rules = []rule{
 	{path: "node/fakehost", headway: []string{"api", "node"}},
 	{path: "node/containerd", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/"}},
 	{path: "node/network", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
+	{path: "node/cdi", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/iptables", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/volume", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/probe", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},

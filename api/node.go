@@ -113,6 +113,8 @@ type ContainerStatus struct {
 	Finished time.Time `json:"finished,omitzero"`
 	// RestartAt is when a container that waits for its next run has it.
 	RestartAt time.Time `json:"restartAt,omitzero"`
+	// Devices are those that it has to itself, by their names, such as nvidia.com/gpu=0.
+	Devices []string `json:"devices,omitempty"`
 	// LastState is how the run before this one ended; of a container that waits, the last one.
 	LastState *ContainerEnd `json:"lastState,omitempty"`
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,8 @@ type Agent struct {
 	savedTable *latest[api.RouteTable]
 	peers      *peers
 	claims     *claims
+	devices    *devices
+	news       signal // what the node says of itself may have changed
 
 	mu         sync.Mutex
 	assignment *api.Assignment // nil while none is known
@@ -70,6 +73,7 @@ func New(config Config) (*Agent, error) {
 		unpruned: true,
 	}
 	a.peers, a.claims = newPeers(a), newClaims(d, c.Info.Name)
+	a.devices, a.news = newDevices(c.Devices, c.Info.Extended), newSignal()
 	return a, nil
 }
 
@@ -100,7 +104,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("node: the list of claims cannot be read, without which their data might be taken for none: %w", err)
 	}
 	a.peers.restore()
-	for _, part := range []func(context.Context){a.runRoutes, a.peers.run, a.publishEvents, a.join, a.beat} {
+	for _, part := range []func(context.Context){a.runRoutes, a.peers.run, a.publishEvents, a.join, a.beat, a.watchDevices} {
 		work.Go(func() { part(ctx) })
 	}
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
@@ -205,11 +209,23 @@ func (a *Agent) complain(what string) func(error, time.Duration) {
 	}
 }
 
-// join makes the node known.
+// join makes the node known, and again whenever there is news of it, until ctx is done.
 func (a *Agent) join(ctx context.Context) {
-	_ = persist(ctx, busSchedule, a.complain("put the node"), func(ctx context.Context) error {
-		return a.config.Bus.PutNode(ctx, a.config.Info)
-	})
+	var said *api.NodeInfo
+	for {
+		info := a.info()
+		if said == nil || !reflect.DeepEqual(*said, info) {
+			said = &info
+			_ = persist(ctx, busSchedule, a.complain("put the node"), func(ctx context.Context) error {
+				return a.config.Bus.PutNode(ctx, info)
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.news:
+		}
+	}
 }
 
 // beat renews the lease until ctx is done, with the highest term that the node obeys.

@@ -130,6 +130,9 @@ func (p *pod) create(ctx context.Context, t target) error {
 	if err != nil {
 		return &stepError{"CreateContainerConfigError", err}
 	}
+	if config.Devices, err = p.devicesFor(c); err != nil {
+		return err
+	}
 	if config.Mounts, err = p.makeMessage(c, attempt, config.Mounts); err != nil {
 		return &stepError{"CreateContainerConfigError", err}
 	}

@@ -15,7 +15,8 @@ import (
 
 // Config is what an agent needs. Cleanup needs only Info.Name, Dir, Runtime, Network and Volumes.
 type Config struct {
-	// Info is what the node says of itself when it joins.
+	// Info is what the node says of itself when it joins. What it has of extended resources are numbers only; the node adds
+	// its devices, and a resource that is there as a number has no devices.
 	Info api.NodeInfo
 	// Dir keeps the node's inventory on disk: the assignment it obeys, what its pods are made from, their logs. It is an
 	// absolute path, used by one agent at a time.
@@ -32,6 +33,8 @@ type Config struct {
 	Prober  Prober
 	Volumes Volumes
 	Logs    Logs
+	// Devices are those that containers can have. Without it the machine has none.
+	Devices Devices
 	// Secrets opens secrets. Without it pods that use one are not started.
 	Secrets Secrets
 

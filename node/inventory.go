@@ -65,6 +65,7 @@ func (a *Agent) takeUp(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.holdDevices(inv)
 	for _, uid := range inv.uids {
 		if a.pods[uid] == nil {
 			a.take(ctx, inv, uid)
@@ -95,12 +96,25 @@ func (a *Agent) take(ctx context.Context, inv inventory, uid string) {
 	a.add(ctx, p)
 }
 
-// recordOf gives what is kept of a pod; or else what its containers' labels say.
+// recordOf gives what is kept of a pod; or else what its containers' labels say. Of its devices they always have the last
+// word.
 func recordOf(uid string, kept *record, containers []Container) record {
-	if kept != nil {
-		return *kept
-	}
 	var r record
+	if kept != nil {
+		r = *kept
+		r.Devices = maps.Clone(r.Devices)
+	}
+	for _, c := range containers {
+		if len(c.Devices) > 0 {
+			if r.Devices == nil {
+				r.Devices = map[string][]string{}
+			}
+			r.Devices[c.Name] = c.Devices
+		}
+	}
+	if kept != nil {
+		return r
+	}
 	r.Placement.UID = uid
 	for _, c := range containers {
 		r.Placement.Pod, r.Placement.Template = c.Pod, c.Template
@@ -135,7 +149,9 @@ func (a *Agent) tell(ctx context.Context, seen listing) {
 			strays.container[c.PodUID] = append(strays.container[c.PodUID], c)
 		}
 	}
-	for _, uid := range slices.Sorted(maps.Keys(strays.container)) {
+	strays.uids = slices.Sorted(maps.Keys(strays.container))
+	a.holdDevices(strays)
+	for _, uid := range strays.uids {
 		a.take(ctx, strays, uid)
 		a.reconcile(ctx)
 	}

@@ -69,6 +69,7 @@ type inbox struct {
 	shutdown  bool
 	evict     string // why the pod is to end for good; empty: it is not
 	again     bool   // the bus is there again
+	devices   bool   // devices came, or others were freed
 }
 
 // trouble is why a pod or container makes no progress.
@@ -224,6 +225,11 @@ func (p *pod) absorb(now time.Time) {
 	}
 	if f := p.failures[failing{step: stepFetch}]; f != nil && in.again {
 		f.until = time.Time{}
+	}
+	for _, f := range p.failures {
+		if in.devices && f.reason == reasonNoDevice {
+			f.until = time.Time{}
+		}
 	}
 	if in.seen != nil {
 		p.see(*in.seen)

@@ -80,7 +80,9 @@ type ContainerConfig struct {
 	// Confidential says that Env or the command holds what must never come to a disk.
 	Confidential bool
 	Mounts       []Mount
-	LogPath      string // both output streams are appended here, by the shim, whether or not the daemon lives
+	// Devices are those that it has to itself, by the names that Devices gives them.
+	Devices []string
+	LogPath string // both output streams are appended here, by the shim, whether or not the daemon lives
 }
 
 // A Container is what a runtime knows of a container it made. All of it survives the daemon.
@@ -91,6 +93,7 @@ type Container struct {
 	Name     string
 	Attempt  int
 	Template api.Digest
+	Devices  []string // of its configuration
 	State    ContainerState
 	PID      int // in the machine's own process table; 0 unless running
 	ExitCode int
@@ -215,6 +218,15 @@ type VolumeMeter interface {
 type StorageMeter interface {
 	// ContainerUsage gives the bytes on disk of a container's own files. Of one that is gone it is nothing.
 	ContainerUsage(ctx context.Context, id string) (int64, error)
+}
+
+// Devices are what the machine has to give to containers, each device to one of them at a time.
+type Devices interface {
+	// Devices gives them by the extended resource that containers ask for, such as nvidia.com/gpu, in the order in which they
+	// are given out. The name of each begins with the resource and an equals sign.
+	Devices() map[string][]string
+	// Watch calls fn at once and whenever they may have changed, until ctx is done.
+	Watch(ctx context.Context, fn func()) error
 }
 
 // Secrets opens what is sealed to this node.

@@ -24,9 +24,11 @@ type record struct {
 	// Initialized is when the last of the init containers was done, in that start of the machine.
 	Initialized time.Time `json:"initialized,omitzero"`
 	// Started is when the last of the pod's main containers had first started.
-	Started    time.Time          `json:"started,omitzero"`
-	ReadySince time.Time          `json:"readySince,omitzero"`
-	Conditions []api.PodCondition `json:"conditions,omitempty"`
+	Started    time.Time `json:"started,omitzero"`
+	ReadySince time.Time `json:"readySince,omitzero"`
+	// Devices are those that each container has, by its name.
+	Devices    map[string][]string `json:"devices,omitempty"`
+	Conditions []api.PodCondition  `json:"conditions,omitempty"`
 	// Runs holds, by container, what became of its newest run so far, and Ends how it ended last.
 	Runs map[string]runNote `json:"runs,omitempty"`
 	Ends map[string]end     `json:"ends,omitempty"`

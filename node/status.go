@@ -167,7 +167,7 @@ func (p *pod) describeContainer(c *container) api.ContainerStatus {
 	e := p.record.Ends[c.spec.Name]
 	s := api.ContainerStatus{
 		Name: c.spec.Name, ID: c.id, Image: c.spec.Image, PID: k.PID, Restarts: c.attempt,
-		ExitCode: k.ExitCode, Started: k.Started, Finished: k.Finished,
+		ExitCode: k.ExitCode, Started: k.Started, Finished: k.Finished, Devices: p.record.Devices[c.spec.Name],
 	}
 	switch t := p.troubleOf(c); {
 	case k.State == ContainerRunning:

@@ -298,6 +298,7 @@ func (p *pod) recount(ctx context.Context, _ target) error {
 func (p *pod) dueUnmount(time.Time) []target { return itself(p.empty && !p.unmounted) }
 
 func (p *pod) unmount(ctx context.Context, _ target) error {
+	p.freeDevices()
 	if err := p.host.config.Volumes.Remove(ctx, p.uid); err != nil {
 		return err
 	}

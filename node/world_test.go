@@ -50,8 +50,16 @@ func (w *world) config() node.Config {
 // start has a new agent run, as after a restart of the daemon.
 func (w *world) start() {
 	w.Helper()
+	w.startBy(func(*node.Config) {})
+}
+
+// startBy has one run with another configuration.
+func (w *world) startBy(change func(*node.Config)) {
+	w.Helper()
 	w.stop()
-	agent, err := node.New(w.config())
+	config := w.config()
+	change(&config)
+	agent, err := node.New(config)
 	if err != nil {
 		w.Fatal(err)
 	}

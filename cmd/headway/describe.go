@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -107,6 +108,13 @@ func describe(ctx context.Context, conn *bus.Conn, kind, namespace, name string)
 
 func (d description) print(w io.Writer, now time.Time) error {
 	fmt.Fprintf(w, "%s\n", d.Ref)
+	if n, ok := d.Object.(api.NodeInfo); ok {
+		fmt.Fprintf(w, "  %s, %dm CPU and %dMi memory for pods; %s, %s\n",
+			strings.Join(n.Addresses, ", "), n.Allocatable.MilliCPU, n.Allocatable.Memory>>20, n.Runtime, n.Version)
+		for _, name := range slices.Sorted(maps.Keys(n.Extended)) {
+			fmt.Fprintf(w, "  %s: %d\n", name, n.Extended[name])
+		}
+	}
 	if s := d.Workload; s != nil {
 		fmt.Fprintf(w, "  %s: %d desired, %d updated, %d ready, %d available; commit %s\n  %s\n",
 			s.State, s.Desired, s.Updated, s.Ready, s.Available, api.ShortCommit(s.Commit), s.Reason)
@@ -125,6 +133,9 @@ func (d description) print(w io.Writer, now time.Time) error {
 				fmt.Fprintf(w, " (%s)", why)
 			}
 			fmt.Fprintln(w)
+			if len(c.Devices) > 0 {
+				fmt.Fprintf(w, "    devices: %s\n", strings.Join(c.Devices, ", "))
+			}
 		}
 	}
 	if len(d.Events) > 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,7 +191,7 @@ func podView(statuses []api.NodeStatus, report api.Report, now time.Time) view {
 func nodeView(nodes []api.NodeInfo, report api.Report, now time.Time) view {
 	v := view{
 		header: []string{"NAME", "STATE", "PODS", "SEEN"},
-		wide:   []string{"ADDRESS", "POD-CIDR", "CPU", "MEMORY", "RUNTIME", "VERSION"},
+		wide:   []string{"ADDRESS", "POD-CIDR", "CPU", "MEMORY", "RESOURCES", "RUNTIME", "VERSION"},
 	}
 	for _, n := range nodes {
 		condition := api.NodeCondition{State: "Unknown"}
@@ -206,11 +207,20 @@ func nodeView(nodes []api.NodeInfo, report api.Report, now time.Time) view {
 			cells: []string{n.Name, condition.State, strconv.Itoa(condition.Pods), seen},
 			wide: []string{
 				strings.Join(n.Addresses, ","), n.PodCIDR, fmt.Sprintf("%dm", n.Allocatable.MilliCPU),
-				fmt.Sprintf("%dMi", n.Allocatable.Memory>>20), n.Runtime, n.Version,
+				fmt.Sprintf("%dMi", n.Allocatable.Memory>>20), orNothing(resourcesText(n.Extended)), n.Runtime, n.Version,
 			},
 		})
 	}
 	return v
+}
+
+// resourcesText lists amounts of extended resources, ordered by name.
+func resourcesText(amounts map[string]int64) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(amounts)) {
+		list = append(list, fmt.Sprintf("%s=%d", name, amounts[name]))
+	}
+	return strings.Join(list, ",")
 }
 
 func deploymentView(objects []api.Object, report api.Report) view {

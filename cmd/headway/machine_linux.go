@@ -41,6 +41,11 @@ func (o nodeOptions) describe(ctx context.Context, m *machine) (api.NodeInfo, er
 	if err != nil {
 		return api.NodeInfo{}, err
 	}
+	for name, number := range o.resources {
+		if !api.IsExtended(name) || number < 0 {
+			return api.NodeInfo{}, fmt.Errorf("--resource %s=%d: write a name with its vendor's domain, and how many there are, such as example.com/licence=4", name, number)
+		}
+	}
 	capacity := api.Resources{MilliCPU: int64(runtime.NumCPU()) * 1000, Memory: memory}
 	labels := map[string]string{
 		"kubernetes.io/hostname": o.name, "kubernetes.io/os": runtime.GOOS, "kubernetes.io/arch": runtime.GOARCH,
@@ -52,6 +57,7 @@ func (o nodeOptions) describe(ctx context.Context, m *machine) (api.NodeInfo, er
 		Name: o.name, Labels: labels, Addresses: []string{address}, PodCIDR: o.podCIDR,
 		Capacity:    capacity,
 		Allocatable: capacity.Sub(api.Resources{Memory: min(memory/reservedMemoryShare, reservedMemoryMost)}),
+		Extended:    o.resources,
 		MaxPods:     maxPods, OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: kernelRelease(),
 		Runtime: runtimeVersion, Version: version(),
 	}, nil

@@ -17,6 +17,7 @@ import (
 	"headway.dev/headway/bus"
 	"headway.dev/headway/lab"
 	"headway.dev/headway/node"
+	"headway.dev/headway/node/cdi"
 	"headway.dev/headway/node/containerd"
 	"headway.dev/headway/node/dns"
 	"headway.dev/headway/node/health"
@@ -42,6 +43,8 @@ type nodeOptions struct {
 	labels                            map[string]string
 	dnsUpstreams                      []string
 	iptables                          string
+	cdiDirs                           []string
+	resources                         map[string]int64
 	cleanup, verbose                  bool
 }
 
@@ -61,6 +64,8 @@ func (o *nodeOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.registryCredentials, "registry-credentials", "", "file with credentials for registries, as docker's config.json (default: none)")
 	f.StringToStringVar(&o.labels, "label", nil, "labels of the node, as name=value")
 	f.StringSliceVar(&o.dnsUpstreams, "dns-upstream", nil, "name servers for names outside of the cluster, as address:port (default: those of the machine)")
+	f.StringSliceVar(&o.cdiDirs, "cdi-dir", []string{"/etc/cdi", "/var/run/cdi"}, "directories of CDI specifications: the devices that pods can have")
+	f.StringToInt64Var(&o.resources, "resource", nil, "extended resources that are nothing but a number, as example.com/licence=4")
 	f.StringVar(&o.iptables, "iptables", "", "nft or legacy (default: what iptables is on this machine)")
 }
 
@@ -99,6 +104,7 @@ type machine struct {
 	network *network.Network
 	router  *iptables.Router
 	volumes *volume.Volumes
+	devices *cdi.Devices
 }
 
 func (o nodeOptions) openMachine(ctx context.Context, log *slog.Logger) (*machine, error) {
@@ -118,10 +124,13 @@ func (o nodeOptions) openMachine(ctx context.Context, log *slog.Logger) (*machin
 		return nil, err
 	}
 	m := &machine{}
+	if m.devices, err = cdi.Open(cdi.Options{Dirs: o.cdiDirs, Logger: log.With("part", "devices")}); err != nil {
+		return nil, err
+	}
 	pull := containerd.Options{
 		Address: o.containerd, Namespace: o.containerdNamespace, ImageDir: o.imageDir, CertsDir: o.registryConfig,
 		CredentialsFile: o.registryCredentials,
-		CgroupRoot:      o.cgroup, SealedDir: filepath.Join(o.runDir, "sealed"), Logger: log.With("part", "containerd"),
+		CgroupRoot:      o.cgroup, SealedDir: filepath.Join(o.runDir, "sealed"), Devices: m.devices, Logger: log.With("part", "containerd"),
 	}
 	if o.pullNetns != "" {
 		pull.Dial = lab.Dialer(o.pullNetns)
@@ -211,7 +220,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	agent, err := node.New(node.Config{
 		Info: info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
-		Secrets: identity, Logs: logfile.New(), Router: routers{m.router, names, checks},
+		Secrets: identity, Devices: m.devices, Logs: logfile.New(), Router: routers{m.router, names, checks},
 		HostIP: info.Addresses[0], Nameserver: m.network.Gateway().String(), Domain: clusterDomain,
 		Logger: log.With("part", "agent"),
 	})

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"reflect"
 	"strings"
 	"time"
 
@@ -145,7 +146,7 @@ containers:
 		})
 	}
 	after, _ := s.bus.pod(done)
-	if a, b := container(before, "run"), container(after, "run"); a != b {
+	if a, b := container(before, "run"), container(after, "run"); !reflect.DeepEqual(a, b) {
 		s.Errorf("how it ended changed from %+v to %+v", a, b)
 	}
 	now, _ := s.bus.pod(runs)

@@ -36,6 +36,8 @@ func PodCases() []PodCase {
 		{"Container Restart Rules should restart a container by its own rules", restartRules},
 		{"Pods should be terminated past their activeDeadlineSeconds", activeDeadline},
 		{"Restart should neither run again what has ended nor repeat hooks that are done", adoption},
+		{"Device Manager should give no device twice and keep those of a container over restarts", devicesGiven},
+		{"Device Manager should hold back a container whose device vanished", devicesVanish},
 		{"GracefulNodeShutdown should gracefully shutdown pods by priority", gracefulShutdown},
 	} {
 		cases = append(cases, PodCase{Name: c.name, Test: func(t testing.TB, m Machine) { c.test(newStage(t, m)) }})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -260,7 +261,7 @@ func testAdopt(s *suite) {
 
 	s.Runtime = s.Reopen(s)
 	after, found := s.find(id)
-	if !found || after != before {
+	if !found || !reflect.DeepEqual(after, before) {
 		s.Fatalf("found %v: before %+v, after %+v", found, before, after)
 	}
 	if c, _ := s.find(ended); c.ExitCode != 4 || c.State != node.ContainerExited {

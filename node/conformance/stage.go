@@ -23,6 +23,8 @@ type Machine struct {
 	Config node.Config
 	// Image is on the machine and holds busybox, as a Host's.
 	Image string
+	// SetDevices has the machine have the devices of Widget with these names, and no others.
+	SetDevices func(t testing.TB, names ...string)
 }
 
 // A PodCase is one line of what Kubernetes promises of pods. Its name is that of the e2e-node case that it mirrors.

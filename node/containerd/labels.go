@@ -23,6 +23,8 @@ const (
 	labelCommit    = "headway.dev/commit"
 	labelLog       = "headway.dev/log"
 	labelGroup     = "headway.dev/shim-group"
+	// labelDevice, with a number after it, is one of the devices that it has. A label for each, for a label's length is bounded.
+	labelDevice = "headway.dev/device-"
 	// labelStarted is when the container was started; one that has none never was.
 	labelStarted = "headway.dev/started"
 )
@@ -47,7 +49,7 @@ func isRun(labels map[string]string, name string, attempt int) bool {
 }
 
 func labelsFor(config node.ContainerConfig, group string) map[string]string {
-	return map[string]string{
+	labels := map[string]string{
 		labelUID:       config.Pod.UID,
 		labelPod:       config.Pod.Pod.String(),
 		labelContainer: config.Container.Name,
@@ -57,6 +59,10 @@ func labelsFor(config node.ContainerConfig, group string) map[string]string {
 		labelLog:       config.LogPath,
 		labelGroup:     group,
 	}
+	for i, name := range config.Devices {
+		labels[labelDevice+strconv.Itoa(i)] = name
+	}
+	return labels
 }
 
 // describe reads what the labels say.
@@ -68,6 +74,9 @@ func describe(id string, labels map[string]string) (node.Container, error) {
 	var err error
 	if c.Pod, err = api.ParseRef(labels[labelPod]); err != nil {
 		return c, fmt.Errorf("container %s: label %s: %w", id, labelPod, err)
+	}
+	for i := 0; labels[labelDevice+strconv.Itoa(i)] != ""; i++ {
+		c.Devices = append(c.Devices, labels[labelDevice+strconv.Itoa(i)])
 	}
 	if c.Attempt, err = strconv.Atoi(labels[labelAttempt]); err != nil {
 		return c, fmt.Errorf("container %s: label %s: %w", id, labelAttempt, err)

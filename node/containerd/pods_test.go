@@ -17,10 +17,12 @@ import (
 
 // TestPods plays the cases about whole pods on a real containerd.
 func TestPods(t *testing.T) {
-	h := newHost(t)
+	widgets := newWidgets(t)
+	h := newHost(t, func(o *Options) { o.Devices = widgets })
 	for _, c := range conformance.PodCases() {
 		t.Run(c.Name, func(t *testing.T) {
-			c.Test(t, conformance.Machine{Image: h.image, Config: node.Config{
+			c.Test(t, conformance.Machine{Image: h.image, SetDevices: widgets.set, Config: node.Config{
+				Devices: widgets,
 				Runtime: h.Runtime, Images: h.Runtime, Logs: logfile.New(),
 				Network: &pinned{t: t, sandboxes: map[string]node.Sandbox{}}, Router: noRouter{}, Prober: noProber{}, Volumes: noVolumes{},
 			}})

@@ -23,6 +23,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/seccomp"
 	"github.com/containerd/log"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
@@ -30,6 +31,11 @@ import (
 )
 
 type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// An Injector edits the specification of a container for the devices that it has, by their names.
+type Injector interface {
+	Inject(spec *specs.Spec, devices []string) error
+}
 
 // Options say which containerd to use, and how.
 type Options struct {
@@ -50,6 +56,8 @@ type Options struct {
 	// SealedDir is a directory in memory, of this namespace alone, for what confidential containers keep from the disk.
 	// Without one they are refused.
 	SealedDir string
+	// Devices puts devices into containers. Without it those that have devices are refused.
+	Devices Injector
 	// Dial makes the connections to registries; nil is the system's way.
 	Dial   dialer
 	Logger *slog.Logger // default: none

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -164,7 +165,7 @@ func TestStartTwice(t *testing.T) {
 	if err := h.Start(h.context(), id); err != nil {
 		t.Error(err)
 	}
-	if after, _ := h.find(id); after != before {
+	if after, _ := h.find(id); !reflect.DeepEqual(after, before) {
 		t.Errorf("it changed from %+v to %+v", before, after)
 	}
 	if err := h.Signal(h.context(), id, syscall.SIGKILL); err != nil {

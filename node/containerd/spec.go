@@ -76,7 +76,21 @@ func (r *Runtime) specFor(ctx context.Context, id, group string, i *image, confi
 	if err := propagate(s, config.Mounts); err != nil {
 		return nil, err
 	}
-	return s, r.host.limit(s, config)
+	if err := r.host.limit(s, config); err != nil {
+		return nil, err
+	}
+	return s, r.inject(s, config.Devices)
+}
+
+// inject adds a container's devices, which may replace what is there.
+func (r *Runtime) inject(s *specs.Spec, devices []string) error {
+	switch {
+	case len(devices) == 0:
+		return nil
+	case r.options.Devices == nil:
+		return fmt.Errorf("the container has devices (%s), and nothing on this node puts them into containers", strings.Join(devices, ", "))
+	}
+	return r.options.Devices.Inject(s, devices)
 }
 
 func firstOf(values ...string) string {

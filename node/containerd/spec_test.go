@@ -3,6 +3,7 @@ package containerd
 import (
 	"maps"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -256,7 +257,7 @@ func TestLabelsProperty(t *testing.T) {
 			ID: "id", PodUID: config.Pod.UID, Pod: config.Pod.Pod, Name: config.Container.Name, Attempt: config.Attempt,
 			Template: config.Pod.Template, State: node.ContainerCreated,
 		}
-		if err != nil || c != want {
+		if err != nil || !reflect.DeepEqual(c, want) {
 			t.Fatalf("got %+v, %v; want %+v", c, err, want)
 		}
 		if !isRun(labels, c.Name, c.Attempt) || isRun(labels, c.Name, c.Attempt+1) {

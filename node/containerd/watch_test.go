@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"reflect"
 	"sync"
 	"syscall"
 	"testing"
@@ -101,7 +102,7 @@ func TestContainerdRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.until("Watch listens again", func() bool { return e.count("") == 2 })
-	if after, _ := h.find(id); after != before {
+	if after, _ := h.find(id); !reflect.DeepEqual(after, before) {
 		t.Errorf("containerd restarted under %+v, now %+v", before, after)
 	}
 	if c := h.exited(ended); c.ExitCode != 3 {

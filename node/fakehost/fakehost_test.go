@@ -36,7 +36,9 @@ func TestPods(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := fakehost.New(fakehost.Options{Latency: map[string]time.Duration{"Create": 10 * time.Millisecond}})
-				c.Test(t, conformance.Machine{Image: "busybox", Config: node.Config{
+				devices := func(_ testing.TB, names ...string) { h.SetDevices(conformance.Widget, names...) }
+				c.Test(t, conformance.Machine{Image: "busybox", SetDevices: devices, Config: node.Config{
+					Devices: h.Devices(),
 					Runtime: h.Runtime(), Network: h.Network(), Router: h.Router(), Images: h.Images(),
 					Prober: h.Prober(), Volumes: h.Volumes(), Logs: logfile.New(),
 				}})

@@ -68,6 +68,9 @@ type Host struct {
 	probe      ProbeFunc
 	usage      map[[2]string]int64 // bytes written, by pod and volume or container
 	boots      int
+	devices    map[string][]string // by resource
+	replugged  map[chan struct{}]bool
+	clashes    []string // containers that ran with one device at the same time
 }
 
 // firstIP is the first address of a pod.
@@ -81,6 +84,7 @@ func New(options Options) *Host {
 		containers: map[string]*container{}, half: map[string]bool{}, ended: map[*watch]bool{},
 		sandboxes: map[string]node.Sandbox{}, volumes: map[string][]string{},
 		missing: map[string]string{}, pulls: map[string]int{}, usage: map[[2]string]int64{},
+		replugged: map[chan struct{}]bool{},
 	}
 }
 
@@ -167,7 +171,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// String prints the machine: one line a container, sandbox, pod with volumes, route and peer, in order.
+// String prints the machine: one line a container, sandbox, pod with volumes, route, clash over a device, and peer, in order.
 func (h *Host) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -195,6 +199,9 @@ func (h *Host) String() string {
 			fmt.Fprintf(&b, " %s", e.IP)
 		}
 		b.WriteByte('\n')
+	}
+	for _, clash := range h.clashes {
+		fmt.Fprintf(&b, "clash %s\n", clash)
 	}
 	for _, p := range h.peers {
 		fmt.Fprintf(&b, "peer %s\n", p)

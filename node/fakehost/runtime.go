@@ -63,7 +63,7 @@ func (r runtime) Create(ctx context.Context, config node.ContainerConfig) (strin
 		delete(h.half, id)
 		h.containers[id] = &container{config: config, Container: node.Container{
 			ID: id, PodUID: config.Pod.UID, Pod: config.Pod.Pod, Name: config.Container.Name, Attempt: config.Attempt,
-			Template: config.Pod.Template, State: node.ContainerCreated,
+			Template: config.Pod.Template, Devices: config.Devices, State: node.ContainerCreated,
 		}}
 		return nil
 	})
@@ -99,6 +99,7 @@ func (r runtime) Start(ctx context.Context, id string) error {
 		if err != nil {
 			return &node.StartError{Err: fmt.Errorf("start %s: %w", id, err)}
 		}
+		h.noteClash(c)
 		h.nextPID++
 		c.State, c.PID, c.Started = node.ContainerRunning, h.nextPID, time.Now()
 		c.process = &process{program: program, seen: c.config}
