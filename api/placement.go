@@ -125,4 +125,6 @@ type Assignment struct {
 	// there has them.
 	Claims   []Claim         `json:"claims,omitempty"`   // ordered by ref
 	Released []ReleasedClaim `json:"released,omitempty"` // ordered by ref
+	// Isolation is what network policies let through to and from the pods; nil is everything.
+	Isolation *Isolation `json:"isolation,omitempty"`
 }
