@@ -40,6 +40,7 @@ type Agent struct {
 	claims     *claims
 	devices    *devices
 	news       signal // what the node says of itself may have changed
+	isolations *isolations
 
 	mu         sync.Mutex
 	assignment *api.Assignment // nil while none is known
@@ -72,7 +73,7 @@ func New(config Config) (*Agent, error) {
 		// An earlier agent may have ended before it had pruned.
 		unpruned: true,
 	}
-	a.peers, a.claims = newPeers(a), newClaims(d, c.Info.Name)
+	a.peers, a.claims, a.isolations = newPeers(a), newClaims(d, c.Info.Name), newIsolations(c.Router)
 	a.devices, a.news = newDevices(c.Devices, c.Info.Extended), newSignal()
 	return a, nil
 }
@@ -110,7 +111,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
 		return nil
 	}
-	for _, part := range []func(context.Context){a.report, a.watchRuntime, a.watchAssignment, a.trimLogs, a.watchStorage} {
+	for _, part := range []func(context.Context){a.report, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage} {
 		work.Go(func() { part(ctx) })
 	}
 	a.look.run(ctx, func(seen listing) { a.tell(ctx, seen) }, a.complain("look at the containers"))

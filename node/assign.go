@@ -28,6 +28,7 @@ func (a *Agent) obey(ctx context.Context, next api.Assignment) {
 		return
 	}
 	if last := a.assignment; last == nil || last.Term != next.Term || last.Sequence < next.Sequence {
+		next.Isolation = a.isolations.follow(next, func(uid string) bool { return a.pods[uid] != nil })
 		// Before it is obeyed: what a restarted agent obeys must not be older.
 		if err := a.disk.write(assignmentFile, next, true); err != nil {
 			a.log.Error("the assignment cannot be written: after a restart the one before it is in force", "error", err)

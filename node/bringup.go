@@ -90,6 +90,11 @@ func (p *pod) attach(ctx context.Context) (*Sandbox, error) {
 	if err != nil {
 		return nil, &stepError{"FailedCreatePodSandBox", err}
 	}
+	if sandbox.IP.IsValid() && !p.template.Spec.HostNetwork {
+		if err := p.host.isolations.hold(ctx, p.uid, sandbox.IP); err != nil {
+			return nil, &stepError{"FailedIsolate", err}
+		}
+	}
 	sandbox.IP = p.address(sandbox.IP)
 	if err := p.writeEtc(sandbox.IP); err != nil {
 		return nil, &stepError{"FailedCreatePodSandBox", err}

@@ -305,7 +305,7 @@ func TestAdoptionChangesNothing(t *testing.T) {
 		pass(time.Minute)
 		for _, c := range w.host.Calls()[before:] {
 			switch c.Op {
-			case "Containers", "Sandboxes", "Pods", "Attach", "Prepare", "SetPeers":
+			case "Containers", "Sandboxes", "Pods", "Attach", "Prepare", "SetPeers", "Isolate":
 			default:
 				t.Errorf("a restart made the call %s", c)
 			}

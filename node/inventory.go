@@ -66,6 +66,7 @@ func (a *Agent) takeUp(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.holdDevices(inv)
+	a.restoreIsolation(inv)
 	for _, uid := range inv.uids {
 		if a.pods[uid] == nil {
 			a.take(ctx, inv, uid)

@@ -68,6 +68,7 @@ var commands = map[string]func(*scenario, *datadriven.TestData) string{
 	"wipe":       (*scenario).doWipe,
 	"routes":     (*scenario).doRoutes,
 	"nodes":      (*scenario).doNodes,
+	"isolate":    (*scenario).doIsolate,
 	"cat":        (*scenario).doCat,
 	"cleanup":    (*scenario).doCleanup,
 }
@@ -119,6 +120,18 @@ func (s *scenario) doAssign(d *datadriven.TestData) string {
 	return s.rest(0)
 }
 
+// doIsolate sets what isolates the pods of the next assignments.
+func (s *scenario) doIsolate(d *datadriven.TestData) string {
+	s.isolation = nil
+	if d.Input == "" {
+		return ""
+	}
+	if err := yaml.UnmarshalStrict([]byte(d.Input), &s.isolation); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 func (s *scenario) doPass(d *datadriven.TestData) string {
 	duration, err := time.ParseDuration(arg(d, 0))
 	if err != nil {
@@ -137,7 +150,7 @@ func (s *scenario) doCalls(*datadriven.TestData) string {
 		uid, _, _ := strings.Cut(c.What, ".")
 		line := c.Op + " " + c.What + "\n"
 		switch c.Op {
-		case "Containers", "Sandboxes", "Pods", "Snapshot", "SetPeers", "Apply":
+		case "Containers", "Sandboxes", "Pods", "Snapshot", "SetPeers", "Apply", "Isolate":
 		case "Ensure":
 			images = append(images, line)
 		case "Attach":
@@ -227,6 +240,7 @@ func (s *scenario) doProbe(d *datadriven.TestData) string {
 func (s *scenario) doFail(d *datadriven.TestData) string {
 	s.mu.Lock()
 	s.failing = arg(d, 0)
+	always := arg(d, 1) == "always"
 	s.mu.Unlock()
 	s.host.SetFault(func(c fakehost.Call) error {
 		s.mu.Lock()
@@ -234,7 +248,9 @@ func (s *scenario) doFail(d *datadriven.TestData) string {
 		if c.After || c.Op != s.failing {
 			return nil
 		}
-		s.failing = ""
+		if !always {
+			s.failing = ""
+		}
 		return errors.New("disk full")
 	})
 	return ""

@@ -312,6 +312,7 @@ func (p *pod) detach(ctx context.Context, _ target) error {
 	if err := p.host.config.Network.Detach(ctx, p.uid); err != nil {
 		return err
 	}
+	p.host.isolations.leave(p.uid)
 	p.detached = true
 	return nil
 }

@@ -32,6 +32,7 @@ type world struct {
 	stop      func()
 	stopped   func() // is called when the agent has been told to stop
 	templates map[string]api.Digest
+	isolation *api.Isolation // of the next assignments
 }
 
 func newWorld(t testing.TB, options fakehost.Options) *world {
@@ -119,7 +120,7 @@ func (w *world) placement(name, template, commit string) api.Placement {
 // assign puts an assignment; each pod is NAME:TEMPLATE.
 func (w *world) assign(term api.Term, sequence uint64, commit string, pods ...string) {
 	w.Helper()
-	a := api.Assignment{Node: "n1", Term: term, Sequence: sequence, Commit: commit, Pods: []api.Placement{}}
+	a := api.Assignment{Node: "n1", Term: term, Sequence: sequence, Commit: commit, Pods: []api.Placement{}, Isolation: w.isolation}
 	for _, pod := range pods {
 		name, template, _ := strings.Cut(pod, ":")
 		if w.templates[template] == "" {

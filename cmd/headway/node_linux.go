@@ -256,9 +256,20 @@ func (r routers) Apply(ctx context.Context, table api.RouteTable) error {
 	return nil
 }
 
+var _ interface {
+	node.Router
+	node.HostPorter
+	node.Isolator
+} = routers{}
+
 // SetHostPorts opens ports of the machine, which have no names.
 func (r routers) SetHostPorts(ctx context.Context, ports []node.HostPort) error {
 	return r.kernel.SetHostPorts(ctx, ports)
+}
+
+// Isolate filters what comes to pods and goes out from them.
+func (r routers) Isolate(ctx context.Context, pods []node.IsolatedPod) error {
+	return r.kernel.Isolate(ctx, pods)
 }
 
 // cleanUp removes all that the node made, the network last.

@@ -64,6 +64,7 @@ type Host struct {
 	missing    map[string]string   // reasons of images that cannot be had
 	pulls      map[string]int
 	table      api.RouteTable
+	isolated   []node.IsolatedPod
 	peers      []string
 	probe      ProbeFunc
 	usage      map[[2]string]int64 // bytes written, by pod and volume or container
@@ -203,8 +204,26 @@ func (h *Host) String() string {
 	for _, clash := range h.clashes {
 		fmt.Fprintf(&b, "clash %s\n", clash)
 	}
+	for _, p := range h.isolated {
+		fmt.Fprintf(&b, "isolated %s in %s out %s\n", p.IP, allowedText(p.Ingress), allowedText(p.Egress))
+	}
 	for _, p := range h.peers {
 		fmt.Fprintf(&b, "peer %s\n", p)
 	}
 	return b.String()
+}
+
+// allowedText says what passes in one direction: the networks, without their ports.
+func allowedText(a *api.Allowed) string {
+	switch {
+	case a == nil:
+		return "everything"
+	case len(a.Flows) == 0:
+		return "nothing"
+	}
+	var networks []string
+	for _, f := range a.Flows {
+		networks = append(networks, f.Networks...)
+	}
+	return strings.Join(networks, ",")
 }

@@ -93,6 +93,14 @@ func (r router) Apply(ctx context.Context, table api.RouteTable) error {
 	})
 }
 
+// Isolate makes the host a node.Isolator.
+func (r router) Isolate(ctx context.Context, pods []node.IsolatedPod) error {
+	return r.h.call(ctx, "Isolate", "", func() error {
+		r.h.isolated = pods
+		return nil
+	})
+}
+
 // Images is the machine's node.Images.
 func (h *Host) Images() node.Images { return images{h} }
 

@@ -43,6 +43,11 @@ type Router struct {
 	hosts   []node.HostPort
 	// hostsKnown is false until the ports of pods have been told: those that the kernel has stay.
 	hostsKnown bool
+	// services are the rules of the last table applied, without those that isolate pods; nil before the first.
+	services ruleset
+	isolated []node.IsolatedPod
+	// isolatedKnown is false until the isolated pods have been told: the rules that the kernel has stay.
+	isolatedKnown bool
 }
 
 // Open chooses the back end. It changes nothing in the kernel.
@@ -91,24 +96,31 @@ func (r *Router) SetHostPorts(ctx context.Context, ports []node.HostPort) error 
 	return nil
 }
 
+// Isolate makes these the pods that are isolated, and no others. It needs no table: services stay as they are.
+func (r *Router) Isolate(ctx context.Context, pods []node.IsolatedPod) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.isolated, r.isolatedKnown = slices.Clone(pods), true
+	if _, err := r.settle(ctx); err != nil {
+		return fmt.Errorf("isolation of pods: %w", err)
+	}
+	return nil
+}
+
 func (r *Router) apply(ctx context.Context, table api.RouteTable) error {
 	ports, left := servicePorts(r.config, table)
 	in, taken := newEntrances(r.config, ports, r.hosts)
 	r.report(append(left, taken...))
-	want := build(r.config, ports, in)
+	r.services = build(r.config, ports, in)
 	first := r.udp == nil
 	if first {
 		if err := r.remove(ctx, r.other); err != nil {
 			return fmt.Errorf("services: rules of the other back end: %w", err)
 		}
 	}
-	repaired, err := r.reconcile(ctx, want)
+	repaired, err := r.settle(ctx)
 	if err != nil {
-		// Others may have changed what the difference was made for while it was made.
-		r.stamp = stamp{}
-		if repaired, err = r.reconcile(ctx, want); err != nil {
-			return fmt.Errorf("services: %w", err)
-		}
+		return fmt.Errorf("services: %w", err)
 	}
 	udp := udpServicesOf(ports, r.hosts)
 	if first || repaired || r.udp.stale(udp) {
@@ -120,8 +132,34 @@ func (r *Router) apply(ctx context.Context, table api.RouteTable) error {
 	return nil
 }
 
-// reconcile brings the kernel from what it has to what is wanted. It says whether it had to read what the kernel has.
-func (r *Router) reconcile(ctx context.Context, want ruleset) (read bool, err error) {
+// settle brings the kernel from what it has to what is wanted. It says whether it had to read what the kernel has.
+func (r *Router) settle(ctx context.Context) (read bool, err error) {
+	if read, err = r.reconcile(ctx); err != nil {
+		// Others may have changed what the difference was made for while it was made.
+		r.stamp = stamp{}
+		read, err = r.reconcile(ctx)
+	}
+	return read, err
+}
+
+// want gives the rules that the kernel should have. What is not known yet is to stay as the kernel has it.
+func (r *Router) want(have ruleset) ruleset {
+	services := r.services
+	if services == nil {
+		services = have
+	} else if !r.hostsKnown {
+		keepHostPorts(r.config, have["nat"], services["nat"])
+	}
+	filter := services["filter"].withoutIsolation()
+	if r.isolatedKnown {
+		filter.isolate(r.config, r.isolated)
+	} else {
+		keepIsolation(have["filter"], filter)
+	}
+	return ruleset{"filter": filter, "nat": services["nat"]}
+}
+
+func (r *Router) reconcile(ctx context.Context) (read bool, err error) {
 	before, err := r.backend.stamp()
 	if err != nil {
 		return false, err
@@ -133,9 +171,7 @@ func (r *Router) reconcile(ctx context.Context, want ruleset) (read bool, err er
 		}
 	}
 	have := r.known
-	if !r.hostsKnown {
-		keepHostPorts(r.config, have["nat"], want["nat"])
-	}
+	want := r.want(have)
 	r.known, r.stamp = nil, stamp{} // until all has gone well nothing is known
 	inputs := difference(have, want, r.backend.prepare)
 	transactions := 0
@@ -172,6 +208,7 @@ func (r *Router) Cleanup(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known, r.stamp, r.udp, r.applied, r.hosts, r.hostsKnown = nil, stamp{}, nil, nil, nil, false
+	r.services, r.isolated, r.isolatedKnown = nil, nil, false
 	for _, b := range []backend{r.backend, r.other} {
 		if err := r.remove(ctx, b); err != nil {
 			return fmt.Errorf("remove the rules of services: %w", err)

@@ -17,6 +17,7 @@ import (
 var (
 	_ node.Router     = (*Router)(nil)
 	_ node.HostPorter = (*Router)(nil)
+	_ node.Isolator   = (*Router)(nil)
 )
 
 func config() Config {
