@@ -71,8 +71,10 @@ func (s *state) assignment(n *node, jobs []api.JobRecord) (a api.Assignment, cha
 	}
 	slices.SortFunc(a.Pods, comparePlacements)
 	a.Claims, a.Released = s.assignClaims(n)
+	a.Isolation = s.isolationOf(n)
 	changed = n.doubtful || n.written.Term != s.term || !reflect.DeepEqual(jobs, n.written.Jobs) ||
 		!slices.Equal(a.Claims, n.written.Claims) || !slices.Equal(a.Released, n.written.Released) ||
+		!equalIsolations(a.Isolation, n.written.Isolation) ||
 		!slices.EqualFunc(a.Pods, n.written.Pods, func(a, b api.Placement) bool { return a.UID == b.UID })
 	return a, changed
 }

@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -138,6 +139,17 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			Spec: corev1.ServiceSpec{Selector: map[string]string{"app": name}, Ports: []corev1.ServicePort{{Port: 80}}},
 		}
 		return api.Object{Ref: api.Ref{Kind: "Service", Namespace: "shop", Name: name}, Value: s}, nil
+	case "policy": // lets nothing into the pods of the name, but for those of another name
+		n := &networkingv1.NetworkPolicy{
+			TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: meta,
+			Spec: networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": name}}},
+		}
+		if from := args["from"]; from != "" {
+			n.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{
+				From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": from}}}},
+			}}
+		}
+		return api.Object{Ref: api.Ref{Kind: "NetworkPolicy", Namespace: "shop", Name: name}, Value: n}, nil
 	case "config":
 		c := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta, Data: args}
 		return api.Object{Ref: api.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name}, Value: c}, nil

@@ -52,6 +52,7 @@ func (s *state) plan(now time.Time) {
 	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
 	s.scales, s.deletions, s.claims, s.released = plan.Scales, plan.Deletions, plan.Claims, plan.Released
 	s.enforce(plan.Kept)
+	s.isolate(s.sortedPods())
 	s.keepJobs(plan.Jobs)
 	if head := s.desired.head; s.desired.whole && s.deployed.Commit != head.Commit {
 		s.event(api.Event{Time: now, Kind: "Deployed", Reason: "the commit is in force: " + firstLine(head.Message), Commit: head.Commit})

@@ -70,6 +70,8 @@ type state struct {
 	planWake  time.Time       // when the plan wants to be made again
 	deployed  api.Revision    // the newest commit that was wholly in force
 	events    []api.Event     // not yet handed out
+	// isolation is what network policies let through, by node, as of the last plan.
+	isolation map[string]*api.Isolation
 }
 
 // newState takes up what the bus holds.

@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"slices"
+
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -43,6 +45,8 @@ func (i *inspection) backend(at []any, b *networkingv1.IngressBackend) {
 func finishNetworkPolicy(i *inspection, p *networkingv1.NetworkPolicy) {
 	defaultNetworkPolicy(p)
 	i.labelSelector([]any{"spec", "podSelector"}, &p.Spec.PodSelector)
+	i.idleRules(p, networkingv1.PolicyTypeIngress, "ingress", len(p.Spec.Ingress))
+	i.idleRules(p, networkingv1.PolicyTypeEgress, "egress", len(p.Spec.Egress))
 	for n := range p.Spec.Ingress {
 		at := []any{"spec", "ingress", n}
 		i.peers(under(at, "from"), p.Spec.Ingress[n].From)
@@ -52,6 +56,13 @@ func finishNetworkPolicy(i *inspection, p *networkingv1.NetworkPolicy) {
 		at := []any{"spec", "egress", n}
 		i.peers(under(at, "to"), p.Spec.Egress[n].To)
 		i.policyPorts(under(at, "ports"), p.Spec.Egress[n].Ports)
+	}
+}
+
+// idleRules warns of rules for a direction that the policy does not isolate.
+func (i *inspection) idleRules(p *networkingv1.NetworkPolicy, direction networkingv1.PolicyType, field string, rules int) {
+	if rules > 0 && !slices.Contains(p.Spec.PolicyTypes, direction) {
+		i.warn([]any{"spec", field}, "has no effect: policyTypes is without %s, so that all may pass in this direction", direction)
 	}
 }
 
@@ -67,6 +78,9 @@ func (i *inspection) peers(at []any, peers []networkingv1.NetworkPolicyPeer) {
 			i.fail(here, "needs one of podSelector, namespaceSelector, ipBlock")
 		case p.IPBlock != nil:
 			block := i.network(under(here, "ipBlock", "cidr"), p.IPBlock.CIDR)
+			if block.IsValid() && !block.Addr().Is4() {
+				i.warn(under(here, "ipBlock", "cidr"), "%s is nobody's: pods have IPv4 addresses alone", p.IPBlock.CIDR)
+			}
 			for k, e := range p.IPBlock.Except {
 				hole := i.network(under(here, "ipBlock", "except", k), e)
 				if block.IsValid() && hole.IsValid() && (hole.Bits() <= block.Bits() || !block.Contains(hole.Addr())) {

@@ -9,6 +9,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -50,7 +51,7 @@ func (l *linker) at(ref api.Ref, warning bool, field, format string, args ...any
 	})
 }
 
-// selections warns of services and disruption budgets that no pod answers.
+// selections warns of services, disruption budgets and network policies that no pod answers.
 func (l *linker) selections() {
 	var pods *podIndex
 	for _, d := range l.declared {
@@ -58,6 +59,7 @@ func (l *linker) selections() {
 			continue
 		}
 		var selector labels.Selector
+		field := "spec.selector"
 		switch v := d.value.(type) {
 		case *corev1.Service:
 			if len(v.Spec.Selector) == 0 {
@@ -71,6 +73,12 @@ func (l *linker) selections() {
 				continue
 			}
 			selector = s
+		case *networkingv1.NetworkPolicy:
+			s, err := metav1.LabelSelectorAsSelector(&v.Spec.PodSelector)
+			if err != nil {
+				continue
+			}
+			selector, field = s, "spec.podSelector"
 		default:
 			continue
 		}
@@ -80,9 +88,9 @@ func (l *linker) selections() {
 		switch {
 		case pods.selected(d.ref.Namespace, selector):
 		case selector.String() == "":
-			l.at(d.ref, true, "spec.selector", "selects no pod of the namespace")
+			l.at(d.ref, true, field, "selects no pod of the namespace")
 		default:
-			l.at(d.ref, true, "spec.selector", "%s selects no pod of the namespace", selector)
+			l.at(d.ref, true, field, "%s selects no pod of the namespace", selector)
 		}
 	}
 }

@@ -20,9 +20,11 @@ type description struct {
 	Ref      api.Ref             `json:"ref"`
 	Object   any                 `json:"object,omitempty"`
 	Workload *api.WorkloadStatus `json:"workload,omitempty"`
-	Pods     []api.PodStatus     `json:"pods,omitempty"`
-	Pending  []api.PendingPod    `json:"pending,omitempty"`
-	Events   []api.Event         `json:"events,omitempty"`
+	// Isolation is what network policies let through to and from a pod; nil is everything.
+	Isolation *isolated        `json:"isolation,omitempty"`
+	Pods      []api.PodStatus  `json:"pods,omitempty"`
+	Pending   []api.PendingPod `json:"pending,omitempty"`
+	Events    []api.Event      `json:"events,omitempty"`
 }
 
 func (a app) describeCommand() *cobra.Command {
@@ -81,10 +83,13 @@ func describe(ctx context.Context, conn *bus.Conn, kind, namespace, name string)
 	}
 	for _, s := range state.Statuses {
 		for _, p := range s.Pods {
-			if p.Placement.Owner == d.Ref || p.Placement.Pod == d.Ref {
+			if p.Placement.Owner == d.Ref || p.Placement.Pod == d.Ref || selectedBy(d.Object, p) {
 				d.Pods = append(d.Pods, p)
 			}
 		}
+	}
+	if kind == "Pod" && len(d.Pods) > 0 {
+		d.Isolation = isolationOf(state.Assignments, d.Pods[0].Placement.UID)
 	}
 	if state.Report != nil {
 		for _, w := range state.Report.Workloads {
@@ -118,6 +123,9 @@ func (d description) print(w io.Writer, now time.Time) error {
 	if s := d.Workload; s != nil {
 		fmt.Fprintf(w, "  %s: %d desired, %d updated, %d ready, %d available; commit %s\n  %s\n",
 			s.State, s.Desired, s.Updated, s.Ready, s.Available, api.ShortCommit(s.Commit), s.Reason)
+	}
+	if d.Isolation != nil {
+		d.Isolation.print(w)
 	}
 	for _, p := range d.Pending {
 		fmt.Fprintf(w, "\n%s  Pending: %s\n", p.Pod, p.Reason)

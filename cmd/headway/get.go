@@ -38,13 +38,14 @@ var kindNames = map[string]string{
 	"deploy": "Deployment", "deployment": "Deployment", "deployments": "Deployment",
 	"svc": "Service", "service": "Service", "services": "Service",
 	"cm": "ConfigMap", "configmap": "ConfigMap", "configmaps": "ConfigMap",
+	"netpol": "NetworkPolicy", "networkpolicy": "NetworkPolicy", "networkpolicies": "NetworkPolicy",
 	"ns": "Namespace", "namespace": "Namespace", "namespaces": "Namespace",
 }
 
 func parseKind(s string) (string, error) {
 	kind, ok := kindNames[strings.ToLower(s)]
 	if !ok {
-		return "", fmt.Errorf("unknown kind %q: it is pods, nodes, deployments, services, configmaps or namespaces", s)
+		return "", fmt.Errorf("unknown kind %q: it is pods, nodes, deployments, services, configmaps, networkpolicies or namespaces", s)
 	}
 	return kind, nil
 }
@@ -92,7 +93,7 @@ func completeKind(_ *cobra.Command, args []string, _ string) ([]string, cobra.Sh
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return []string{"pods", "nodes", "deployments", "services", "configmaps", "namespaces"}, cobra.ShellCompDirectiveNoFileComp
+	return []string{"pods", "nodes", "deployments", "services", "configmaps", "networkpolicies", "namespaces"}, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (v view) print(w io.Writer, out format, single bool) error {
@@ -147,6 +148,8 @@ func fetchView(ctx context.Context, conn *bus.Conn, kind string, now time.Time) 
 		return deploymentView(objects, report), nil
 	case "Service":
 		return serviceView(objects, state.Routes), nil
+	case "NetworkPolicy":
+		return networkPolicyView(objects, state.Statuses), nil
 	}
 	v := view{header: []string{"NAMESPACE", "NAME", "SOURCE"}}
 	for _, o := range objects {
