@@ -44,6 +44,8 @@ type NodeStatus struct {
 	Jobs []JobRecord `json:"jobs,omitempty"`
 	// Claims are those whose data is on the node.
 	Claims []HeldClaim `json:"claims,omitempty"` // ordered by ref
+	// Pressures are what the node runs short of: it evicts pods, and new ones are kept away.
+	Pressures []Pressure `json:"pressures,omitempty"` // ordered by condition
 }
 
 // A PodPhase is where a pod is in its life; it never goes back.

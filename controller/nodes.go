@@ -194,12 +194,25 @@ func (n *node) outOfService() bool {
 	return slices.ContainsFunc(n.taints(), func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
 }
 
-// taints are those that Git's Node object has.
+// taints are those that Git's Node object has, and those of what the machine runs short of.
 func (n *node) taints() []corev1.Taint {
-	if n.declared == nil {
-		return nil
+	var taints []corev1.Taint
+	if n.declared != nil {
+		taints = n.declared.Spec.Taints
 	}
-	return n.declared.Spec.Taints
+	for _, p := range n.status.Pressures {
+		taints = append(slices.Clip(taints), p.Taint())
+	}
+	return taints
+}
+
+// pressed says what the machine runs short of; empty if nothing.
+func (n *node) pressed() string {
+	var all []string
+	for _, p := range n.status.Pressures {
+		all = append(all, fmt.Sprintf("%s: %s", p.Condition, p.Message))
+	}
+	return strings.Join(all, "; ")
 }
 
 // labels are the node's own, with those of Git's Node object over them.
@@ -254,6 +267,9 @@ func (s *state) condition(n *node, pods int) api.NodeCondition {
 		c.State, c.Reason = nodeCordoned, "spec.unschedulable in Git"
 	case !n.reported:
 		c.Reason = "it has not reported its pods yet: nothing is placed on it before"
+	}
+	if pressed := n.pressed(); pressed != "" && c.State != nodeLost {
+		c.Reason = strings.TrimPrefix(c.Reason+"; "+pressed, "; ")
 	}
 	return c
 }

@@ -48,6 +48,7 @@ type Agent struct {
 	unpruned   bool            // content on disk may be used by no pod
 	forgotten  uint64          // the number of the newest look that had begun when a pod was last forgotten
 	spawn      func(func())    // runs a pod's goroutine; nil while the agent does not run
+	pressures  []api.Pressure  // what the machine runs short of
 	halted     bool            // the machine shuts down
 	quiet      chan struct{}   // closed when the last pod is gone; nil while nobody waits for it
 }
@@ -111,7 +112,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
 		return nil
 	}
-	for _, part := range []func(context.Context){a.report, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage} {
+	for _, part := range []func(context.Context){a.report, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage, a.watchSupplies} {
 		work.Go(func() { part(ctx) })
 	}
 	a.look.run(ctx, func(seen listing) { a.tell(ctx, seen) }, a.complain("look at the containers"))

@@ -45,6 +45,11 @@ type Config struct {
 	MaxParallel int
 	// Restart says how long containers that end wait for their next run.
 	Restart Restart
+	// Eviction says when pods have to go because the machine runs short; by default none has to.
+	Eviction Eviction
+	// Shutdown bounds how long pods may take to end with the machine, in the order of priorities; by default only their own
+	// grace does.
+	Shutdown []ShutdownStage
 	// Boot names the machine's current start: what ran under another name has ended. The default is the kernel's boot ID.
 	Boot string
 	// LogLimit is how much is kept of the log of each run of a container, in bytes; default 10 MiB.
@@ -120,6 +125,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	refuse(c.Restart.First < 0 || c.Restart.Most < 0 || c.Restart.Steady < 0, "Restart %+v has a negative time", c.Restart)
 	c.Restart = c.Restart.withDefaults()
+	wrong = append(wrong, c.Eviction.check(), checkStages(c.Shutdown))
 	if c.Boot == "" {
 		boot, err := os.ReadFile(bootID)
 		refuse(err != nil, "the machine's start has no name: %w", err)

@@ -17,10 +17,17 @@ const askedWithPod = "after the pod was told to end"
 
 // grace is how long the pod's processes have to end by themselves.
 func (p *pod) grace() time.Duration {
-	if p.template == nil || p.template.Spec.TerminationGracePeriodSeconds == nil {
-		return corev1.DefaultTerminationGracePeriodSeconds * time.Second
+	if p.record.Outcome.AtOnce {
+		return evictionGrace
 	}
-	return time.Duration(*p.template.Spec.TerminationGracePeriodSeconds) * time.Second
+	grace := corev1.DefaultTerminationGracePeriodSeconds * time.Second
+	if p.template != nil && p.template.Spec.TerminationGracePeriodSeconds != nil {
+		grace = time.Duration(*p.template.Spec.TerminationGracePeriodSeconds) * time.Second
+	}
+	if !p.shutdown.IsZero() && p.shutdownGrace >= 0 {
+		grace = min(grace, p.shutdownGrace)
+	}
+	return grace
 }
 
 // closing is since when all of the pod's processes are to end: it is stopped, has ended, or the machine shuts down. Zero

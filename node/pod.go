@@ -55,6 +55,8 @@ type pod struct {
 	gone       bool
 	beside     sync.WaitGroup // what goes on beside the pod's own steps: probes, hooks, pulls
 	slot       chan struct{}  // held while a container is made and started
+
+	shutdownGrace time.Duration // as in the inbox
 }
 
 // An inbox is what others leave for the pod's goroutine to take in.
@@ -67,9 +69,11 @@ type inbox struct {
 	hooks     []hookResult
 	pulls     []pullResult
 	shutdown  bool
-	evict     string // why the pod is to end for good; empty: it is not
-	again     bool   // the bus is there again
-	devices   bool   // devices came, or others were freed
+	evict     eviction
+	again     bool // the bus is there again
+	devices   bool // devices came, or others were freed
+	// shutdownGrace bounds how long the pod may take to end with the machine; negative: only its own grace does.
+	shutdownGrace time.Duration
 }
 
 // trouble is why a pod or container makes no progress.
@@ -218,7 +222,7 @@ func (p *pod) stop(reason, commit string) {
 func (p *pod) absorb(now time.Time) {
 	p.mu.Lock()
 	in := p.inbox
-	p.inbox = inbox{stop: in.stop, commit: in.commit, shutdown: in.shutdown}
+	p.inbox = inbox{stop: in.stop, commit: in.commit, shutdown: in.shutdown, shutdownGrace: in.shutdownGrace}
 	p.mu.Unlock()
 	if in.placement != nil {
 		p.takePlacement(*in.placement)
@@ -247,7 +251,7 @@ func (p *pod) absorb(now time.Time) {
 		p.beginStop(now, in.stop, in.commit)
 	}
 	if in.shutdown && p.shutdown.IsZero() {
-		p.beginShutdown(now)
+		p.beginShutdown(now, in.shutdownGrace)
 	}
 	for _, c := range p.containers {
 		p.settle(c, now)

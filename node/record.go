@@ -40,6 +40,8 @@ type outcome struct {
 	Reason  string       `json:"reason,omitempty"`
 	Message string       `json:"message,omitempty"`
 	Since   time.Time    `json:"since"`
+	// AtOnce is set when its processes have next to no time to end.
+	AtOnce bool `json:"atOnce,omitempty"`
 }
 
 // A runNote is what is kept of one run of a container, so that a restart of the daemon takes no pod out of the routes

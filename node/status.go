@@ -256,7 +256,7 @@ func (a *Agent) nodeStatus() api.NodeStatus {
 	if a.assignment != nil {
 		s.Term, s.Sequence, s.Jobs = a.assignment.Term, a.assignment.Sequence, a.assignment.Jobs
 	}
-	s.Claims = a.claims.list()
+	s.Claims, s.Pressures = a.claims.list(), a.pressures
 	for _, p := range a.pods {
 		p.mu.Lock()
 		if !p.status.Placement.Pod.IsZero() {

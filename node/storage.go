@@ -74,16 +74,23 @@ func overuse(spec *corev1.PodSpec, use storageUse) string {
 // evictionReason is Kubernetes' word for a pod that is ended because it took more than its share.
 const evictionReason = "Evicted"
 
+// An eviction is why a pod is to end for good; the zero value is no eviction.
+type eviction struct {
+	why string
+	// atOnce is set when the machine cannot wait for as long as the pod may ask it to.
+	atOnce bool
+}
+
 // evict ends a pod that took more than its share, for good. It is for others than the pod's goroutine.
-func (p *pod) evict(why string) { p.deliver(func(in *inbox) { in.evict = why }) }
+func (p *pod) evict(e eviction) { p.deliver(func(in *inbox) { in.evict = e }) }
 
 // evicted notes that the pod is evicted, unless it ends anyway.
-func (p *pod) evicted(why string, now time.Time) {
-	if why == "" || p.isClosing() {
+func (p *pod) evicted(e eviction, now time.Time) {
+	if e.why == "" || p.isClosing() {
 		return
 	}
-	p.finish(outcome{Phase: api.PodFailed, Reason: evictionReason, Message: why, Since: now})
-	p.event(evictionReason, why, warning)
+	p.finish(outcome{Phase: api.PodFailed, Reason: evictionReason, Message: e.why, Since: now, AtOnce: e.atOnce})
+	p.event(evictionReason, e.why, warning)
 }
 
 // storageEvery is how often what pods have written is measured, as often as Kubernetes does it.
@@ -100,7 +107,7 @@ func (a *Agent) watchStorage(ctx context.Context) {
 			case err != nil:
 				p.log.Warn("what the pod has written cannot be measured", "error", err)
 			case why != "":
-				p.evict(why)
+				p.evict(eviction{why: why})
 			}
 		}
 	}
@@ -149,19 +156,30 @@ func (a *Agent) overuseOf(ctx context.Context, p *pod) (string, error) {
 
 // containerUse is what a container has written: its own files and its logs.
 func (a *Agent) containerUse(ctx context.Context, uid string, c api.ContainerStatus) (int64, error) {
-	var total int64
-	if meter, ok := a.config.Runtime.(StorageMeter); ok && c.ID != "" {
-		used, err := meter.ContainerUsage(ctx, c.ID)
-		if err != nil {
-			return 0, err
-		}
-		total = used
+	own, err := a.ownFiles(ctx, c)
+	if err != nil {
+		return 0, err
 	}
-	logs := filepath.Dir(a.disk.logPath(uid, c.Name, 0))
-	entries, err := os.ReadDir(logs)
+	logs, err := a.logFiles(uid, c)
+	return own + logs, err
+}
+
+// ownFiles is what a container has written beside its volumes.
+func (a *Agent) ownFiles(ctx context.Context, c api.ContainerStatus) (int64, error) {
+	meter, ok := a.config.Runtime.(StorageMeter)
+	if !ok || c.ID == "" {
+		return 0, nil
+	}
+	return meter.ContainerUsage(ctx, c.ID)
+}
+
+// logFiles is what is kept of a container's logs.
+func (a *Agent) logFiles(uid string, c api.ContainerStatus) (int64, error) {
+	entries, err := os.ReadDir(filepath.Dir(a.disk.logPath(uid, c.Name, 0)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
+	var total int64
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {

@@ -20,6 +20,8 @@ type class struct {
 	required *corev1.NodeSelector
 	verdicts []verdict // by index of the node
 	open     []*node   // ordered by name
+	// bearing is set for pods that go where memory is short, because they ask for some of it.
+	bearing bool
 }
 
 // A pair is a label with its value.
@@ -37,10 +39,14 @@ type verdict struct {
 // classOf gives the class of pods of the spec.
 func (f *fleet) classOf(spec *corev1.PodSpec) *class {
 	key := classKey(spec)
+	bearing := f.squeezed && api.QOSClass(spec) != corev1.PodQOSBestEffort
+	if bearing {
+		key = "asks for something\n" + key
+	}
 	if c, ok := f.classes[key]; ok {
 		return c
 	}
-	c := &class{spec: spec, verdicts: make([]verdict, len(f.nodes))}
+	c := &class{spec: spec, verdicts: make([]verdict, len(f.nodes)), bearing: bearing}
 	for _, key := range slices.Sorted(maps.Keys(spec.NodeSelector)) {
 		c.selector = append(c.selector, pair{key, spec.NodeSelector[key]})
 	}
@@ -115,11 +121,20 @@ func (c *class) lacking(n *node) *pair {
 func (c *class) repelled(n *node) *corev1.Taint {
 	for i := range n.Taints {
 		t := &n.Taints[i]
-		if t.Effect != corev1.TaintEffectPreferNoSchedule && !api.Tolerate(c.spec.Tolerations, t) {
+		if t.Effect == corev1.TaintEffectPreferNoSchedule || c.bearing && isSqueeze(t) {
+			continue
+		}
+		if !api.Tolerate(c.spec.Tolerations, t) {
 			return t
 		}
 	}
 	return nil
+}
+
+// isSqueeze reports whether a taint says that the node's memory is short. As in Kubernetes only pods of the best-effort class
+// are kept off: they are the first that would be evicted.
+func isSqueeze(t *corev1.Taint) bool {
+	return t.Key == corev1.TaintNodeMemoryPressure && t.Effect == corev1.TaintEffectNoSchedule
 }
 
 // cordon is what Kubernetes taints a cordoned node with: pods of DaemonSets tolerate it.

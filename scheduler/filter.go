@@ -53,6 +53,9 @@ var filters = []filter{
 		return phrase{"does", "do"}.with(" not match its node affinity " + describe(a.class.required))
 	}},
 	{refuses: isTainted, says: func(a *ask, n *node) phrase {
+		if pressure, ok := pressures[a.class.repelled(n).Key]; ok {
+			return is.with(pressure)
+		}
 		return has.with("the taint " + a.class.repelled(n).ToString() + ", which it does not tolerate")
 	}},
 	{
@@ -81,6 +84,12 @@ var filters = []filter{
 	},
 	{refuses: hasPortTaken, says: func(a *ask, n *node) phrase { return has.with("the host port " + a.portTaken(n) + " taken") }},
 	ruleFilter(spread), ruleFilter(near), ruleFilter(apart), ruleFilter(shunned),
+}
+
+// pressures are the taints by which a machine itself says that it has nothing left to give.
+var pressures = map[string]string{
+	corev1.TaintNodeMemoryPressure: "under memory pressure, where no pod goes that requests nothing",
+	corev1.TaintNodeDiskPressure:   "under disk pressure",
 }
 
 func always(p phrase) func(*ask, *node) phrase { return func(*ask, *node) phrase { return p } }

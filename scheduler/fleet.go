@@ -21,6 +21,8 @@ type fleet struct {
 	claims  map[string]*node // where each lies, by namespace/name
 	classes map[string]*class
 	scratch []candidate
+	// squeezed is set when memory is short on a node.
+	squeezed bool
 	// pods are all pods by what they are to the rules of others; nil where nobody has rules.
 	pods *census
 	// tenants are the running pods of each node, once they are asked for.
@@ -59,6 +61,9 @@ func newFleet(in *Input) *fleet {
 	for i := range in.Nodes {
 		n := &node{Node: &in.Nodes[i], hash: hash(in.Nodes[i].Name), free: in.Nodes[i].Allocatable, extended: maps.Clone(in.Nodes[i].Extended)}
 		f.nodes[i], f.named[n.Name] = n, n
+		for t := range n.Taints {
+			f.squeezed = f.squeezed || isSqueeze(&n.Taints[t])
+		}
 		for _, claim := range n.Claims {
 			f.lay(claim.Namespace+"/"+claim.Name, n)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,10 @@ type nodeOptions struct {
 	iptables                          string
 	cdiDirs                           []string
 	resources                         map[string]int64
-	cleanup, verbose                  bool
+	eviction                          evictionOptions
+	shutdown                          shutdownOptions
+	seccompDir                        string
+	cleanup, endPods, verbose         bool
 }
 
 // clusterDomain ends the names of services.
@@ -66,6 +70,9 @@ func (o *nodeOptions) flags(c *cobra.Command) {
 	f.StringSliceVar(&o.dnsUpstreams, "dns-upstream", nil, "name servers for names outside of the cluster, as address:port (default: those of the machine)")
 	f.StringSliceVar(&o.cdiDirs, "cdi-dir", []string{"/etc/cdi", "/var/run/cdi"}, "directories of CDI specifications: the devices that pods can have")
 	f.StringToInt64Var(&o.resources, "resource", nil, "extended resources that are nothing but a number, as example.com/licence=4")
+	o.eviction.flags(f)
+	o.shutdown.flags(f)
+	f.StringVar(&o.seccompDir, "seccomp-dir", "", "directory of the seccomp profiles that pods name as localhostProfile (default: seccomp in the node's directory)")
 	f.StringVar(&o.iptables, "iptables", "", "nft or legacy (default: what iptables is on this machine)")
 }
 
@@ -78,11 +85,31 @@ func (a app) nodeCommand() *cobra.Command {
 credentials that the control plane wrote to DIR/bus/credentials/node.json.
 
 When it ends or crashes, the pods run on; the next one finds them. With --cleanup it removes all that it made on this
-machine, pods, rules and addresses too, and ends.`,
+machine, pods, rules and addresses too, and ends.
+
+With --shutdown it asks the daemon that runs to end all pods in the order of their priorities, because the machine is about
+to stop, and waits until they have ended. They stay assigned, and run again when the daemon is started anew. Have the system
+do it before it stops; for systemd, as a unit beside the daemon's own:
+
+  [Unit]
+  Description=End the pods of headway before the machine stops
+  After=headway.service containerd.service
+  [Service]
+  Type=oneshot
+  RemainAfterExit=yes
+  ExecStart=/bin/true
+  ExecStop=/usr/local/bin/headway node --shutdown
+  TimeoutStopSec=5min
+  [Install]
+  WantedBy=multi-user.target`,
 		Example: `  headway node --credentials node.json --pod-cidr 10.244.7.0/24
-  headway node --pod-cidr 10.244.7.0/24 --cleanup`,
+  headway node --pod-cidr 10.244.7.0/24 --cleanup
+  headway node --shutdown`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if o.endPods {
+				return o.askToShutDown(c.Context())
+			}
 			return runNode(c.Context(), o, a.logger(o.verbose))
 		},
 	}
@@ -94,6 +121,7 @@ machine, pods, rules and addresses too, and ends.`,
 	c.Flags().StringVar(&o.credentials, "credentials", "/etc/headway/node.json", "file with the bus's address, user and password")
 	c.Flags().StringVar(&o.pullNetns, "pull-netns", "", "network namespace to pull images from (default: the daemon's own)")
 	c.Flags().BoolVar(&o.cleanup, "cleanup", false, "remove all that the node made on this machine, and end")
+	c.Flags().BoolVar(&o.endPods, "shutdown", false, "have the daemon that runs end all pods, because the machine stops")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	return c
 }
@@ -130,6 +158,7 @@ func (o nodeOptions) openMachine(ctx context.Context, log *slog.Logger) (*machin
 	pull := containerd.Options{
 		Address: o.containerd, Namespace: o.containerdNamespace, ImageDir: o.imageDir, CertsDir: o.registryConfig,
 		CredentialsFile: o.registryCredentials,
+		SeccompDir:      cmp.Or(o.seccompDir, filepath.Join(o.dir, "seccomp")),
 		CgroupRoot:      o.cgroup, SealedDir: filepath.Join(o.runDir, "sealed"), Devices: m.devices, Logger: log.With("part", "containerd"),
 	}
 	if o.pullNetns != "" {
@@ -216,11 +245,20 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	if err != nil {
 		return err
 	}
+	eviction, err := o.eviction.parse()
+	if err != nil {
+		return err
+	}
+	stages, err := o.shutdown.parse()
+	if err != nil {
+		return err
+	}
 	checks := health.New(health.Options{Node: o.name, Logger: log.With("part", "health")})
 	agent, err := node.New(node.Config{
 		Info: info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
 		Secrets: identity, Devices: m.devices, Logs: logfile.New(), Router: routers{m.router, names, checks},
+		Eviction: eviction, Shutdown: stages,
 		HostIP: info.Addresses[0], Nameserver: m.network.Gateway().String(), Domain: clusterDomain,
 		Logger: log.With("part", "agent"),
 	})
@@ -231,6 +269,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	group.Go(func() error { return names.Run(ctx) })
 	group.Go(func() error { return checks.Run(ctx) })
 	group.Go(func() error { return agent.Run(ctx) })
+	group.Go(func() error { return o.serveShutdown(ctx, agent, log) })
 	group.Go(func() error {
 		return conn.ServeStreams(ctx, o.name, func(ctx context.Context, r api.StreamRequest, s *bus.Stream) { agent.Serve(ctx, r, s) })
 	})

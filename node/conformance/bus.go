@@ -67,6 +67,13 @@ func (b *stageBus) put(value any) (api.Digest, error) {
 	return digest, nil
 }
 
+// pressures are what the node runs short of, by its newest status.
+func (b *stageBus) pressures() []api.Pressure {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status.Pressures
+}
+
 // pod is the newest status of a pod.
 func (b *stageBus) pod(uid string) (api.PodStatus, bool) {
 	b.mu.Lock()

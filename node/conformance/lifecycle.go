@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 )
 
 func postStart(s *stage) {
@@ -188,5 +189,35 @@ containers: [{name: run, image: IMAGE, `+script+`}]`)
 		if c := container(p, "run"); c.Restarts != 1 {
 			s.Errorf("%+v", c)
 		}
+	}
+}
+
+// boundedShutdown ends pods that would take far longer within the time that the machine has for each kind.
+func boundedShutdown(s *stage) {
+	stages, err := node.ShutdownStages(3*time.Second, time.Second)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.config.Shutdown = stages
+	s.start()
+	const deaf = `
+terminationGracePeriodSeconds: 600
+containers: [{name: run, image: IMAGE, command: [/bin/sh, -c, "trap '' TERM; sleep 100000 & wait"]}]`
+	low, high := s.run("low", "priority: -7"+deaf), s.run("high", "priority: 1000"+deaf)
+	critical := s.run("critical", "priority: 2000000000"+deaf)
+	for _, uid := range []string{low, high, critical} {
+		s.comes(uid, "the pod is ready", func(p api.PodStatus) bool { return p.Ready })
+	}
+	began := time.Now()
+	if err := s.agent.Shutdown(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	if took := time.Since(began); took < 3*time.Second || took > time.Minute {
+		s.Errorf("it took %v", took)
+	}
+	over := func(p api.PodStatus) bool { return container(p, "run").State == "terminated" }
+	last := container(s.comes(critical, "it has ended", over), "run").Finished
+	for _, uid := range []string{low, high} {
+		s.inOrder("the pod ended", container(s.comes(uid, "it has ended", over), "run").Finished, "the critical one ended", last)
 	}
 }

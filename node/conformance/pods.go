@@ -39,6 +39,9 @@ func PodCases() []PodCase {
 		{"Device Manager should give no device twice and keep those of a container over restarts", devicesGiven},
 		{"Device Manager should hold back a container whose device vanished", devicesVanish},
 		{"GracefulNodeShutdown should gracefully shutdown pods by priority", gracefulShutdown},
+		{"GracefulNodeShutdown should gracefully shutdown pods with various grace periods", boundedShutdown},
+		{"MemoryAllocatableEviction should evict pods by use over request and priority", memoryEviction},
+		{"LocalStorageEviction should evict what has written to the disk", diskEviction},
 	} {
 		cases = append(cases, PodCase{Name: c.name, Test: func(t testing.TB, m Machine) { c.test(newStage(t, m)) }})
 	}

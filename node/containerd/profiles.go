@@ -51,12 +51,12 @@ func readSeccomp(dir, name string) (*specs.LinuxSeccomp, error) {
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("this node has no directory of profiles: %w", err)
 	}
 	defer root.Close()
 	data, err := root.ReadFile(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("this node has no such profile in %s: %w", dir, err)
 	}
 	filter := new(specs.LinuxSeccomp)
 	if err := json.Unmarshal(data, filter); err != nil {

@@ -108,6 +108,8 @@ type Runtime struct {
 	host  hostLimits
 	log   *log.Entry
 	hunts shimHunt
+	// imageDir is where containerd unpacks images; empty if it does not say.
+	imageDir string
 }
 
 var (
@@ -164,7 +166,7 @@ func (r *Runtime) open(ctx context.Context) error {
 	if r.sealed, err = openSealing(r.options.SealedDir); err != nil {
 		return err
 	}
-	if err := r.sweep(ctx); err != nil {
+	if err := errors.Join(r.sweep(ctx), r.findImages(ctx)); err != nil {
 		return err
 	}
 	r.network, err = openHostNetwork()

@@ -68,6 +68,8 @@ type Host struct {
 	peers      []string
 	probe      ProbeFunc
 	usage      map[[2]string]int64 // bytes written, by pod and volume or container
+	memory     map[[2]string]int64 // bytes in memory, by pod and container
+	supplies   *node.Supplies
 	boots      int
 	devices    map[string][]string // by resource
 	replugged  map[chan struct{}]bool
@@ -84,7 +86,7 @@ func New(options Options) *Host {
 		busy: map[string]int{}, most: map[string]int{},
 		containers: map[string]*container{}, half: map[string]bool{}, ended: map[*watch]bool{},
 		sandboxes: map[string]node.Sandbox{}, volumes: map[string][]string{},
-		missing: map[string]string{}, pulls: map[string]int{}, usage: map[[2]string]int64{},
+		missing: map[string]string{}, pulls: map[string]int{}, usage: map[[2]string]int64{}, memory: map[[2]string]int64{},
 		replugged: map[chan struct{}]bool{},
 	}
 }
