@@ -185,7 +185,7 @@ func (s *state) observed(p *pod) planner.Pod {
 	}
 	if st := p.status; st != nil {
 		o.Reason, o.IP, o.Ready, o.ReadySince = st.Reason, st.IP, st.Ready, st.ReadySince
-		o.Started, o.Finished, o.Containers = st.Started, finished(st), st.Containers
+		o.Started, o.Finished, o.Containers, o.InitContainers = st.Started, finished(st), st.Containers, st.InitContainers
 	}
 	return o
 }
@@ -196,7 +196,7 @@ func finished(s *api.PodStatus) time.Time {
 		return time.Time{}
 	}
 	var last time.Time
-	for _, c := range s.Containers {
+	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
 		if c.Finished.After(last) {
 			last = c.Finished
 		}

@@ -29,7 +29,9 @@ func trouble(pod *Pod) (api.PodEvidence, bool) {
 	if pod.Ready || pod.Phase == api.PodSucceeded {
 		return e, false
 	}
-	for _, c := range pod.Containers {
+	// An init container that is ready has done its work, however often it was tried.
+	undone := slices.DeleteFunc(slices.Clone(pod.InitContainers), func(c api.ContainerStatus) bool { return c.Ready })
+	for _, c := range append(undone, pod.Containers...) {
 		if c.Restarts > e.Restarts || c.ExitCode != 0 && e.ExitCode == 0 || e.Container == "" && !c.Ready {
 			e.Container, e.ExitCode, e.Restarts, e.Message = c.Name, c.ExitCode, c.Restarts, c.Message
 			if c.Reason != "" {
@@ -39,3 +41,6 @@ func trouble(pod *Pod) (api.PodEvidence, bool) {
 	}
 	return e, e.Container != "" || e.Reason != "" || pod.Phase == api.PodFailed
 }
+
+// all are the containers of a pod in the order in which they start.
+func (p *Pod) all() []api.ContainerStatus { return slices.Concat(p.InitContainers, p.Containers) }

@@ -127,7 +127,7 @@ func (j *job) fail(pod *Pod) {
 // disrupted: taken from it by the fleet, not ended by its own fault.
 func (j *job) meets(rule *batchv1.PodFailurePolicyRule, pod *Pod) bool {
 	if codes := rule.OnExitCodes; codes != nil {
-		return slices.ContainsFunc(pod.Containers, func(c api.ContainerStatus) bool {
+		return slices.ContainsFunc(pod.all(), func(c api.ContainerStatus) bool {
 			if c.ExitCode == 0 || codes.ContainerName != nil && *codes.ContainerName != c.Name {
 				return false
 			}
@@ -176,7 +176,7 @@ func (j *job) judge() {
 	restarts := 0
 	if j.spec.Template.Spec.RestartPolicy == corev1.RestartPolicyOnFailure {
 		for _, pod := range j.active {
-			for _, c := range pod.Containers {
+			for _, c := range pod.all() {
 				restarts += c.Restarts
 			}
 		}

@@ -68,8 +68,8 @@ type Pod struct {
 	Fenced bool
 	// Started is when the pod began to run, Finished when the last of its containers ended; zero is not yet, or unknown.
 	Started, Finished time.Time
-	// Containers are as the node reports them.
-	Containers []api.ContainerStatus
+	// Containers are as the node reports them, and so are InitContainers, sidecars among them.
+	Containers, InitContainers []api.ContainerStatus
 	// Stopping is a pod that has been told to end, or is being drained for it.
 	Stopping bool
 }

@@ -164,6 +164,18 @@ func (w *world) observe(words []string) error {
 		case "loops":
 			w.unready(pod, "CrashLoopBackOff")
 			pod.Containers = []api.ContainerStatus{{Name: "web", State: "waiting", Reason: "CrashLoopBackOff", ExitCode: 2, Restarts: 3}}
+		case "init-loops":
+			w.unready(pod, "CrashLoopBackOff")
+			pod.InitContainers = []api.ContainerStatus{
+				{Name: "once", State: "terminated", Ready: true, Restarts: 4},
+				{Name: "migrate", State: "waiting", Reason: "CrashLoopBackOff", ExitCode: 2, Restarts: 3, Message: "no such table"},
+			}
+			pod.Containers = []api.ContainerStatus{{Name: "web", State: "waiting", Reason: "PodInitializing"}}
+		case "init-exit3":
+			w.unready(pod, "Error")
+			pod.Phase, pod.Finished = api.PodFailed, w.Now
+			pod.InitContainers = []api.ContainerStatus{{Name: "migrate", State: "terminated", ExitCode: 3}}
+			pod.Containers = []api.ContainerStatus{{Name: "main", State: "waiting", Reason: "PodInitializing"}}
 		case "evicted":
 			w.unready(pod, "Evicted")
 			pod.Phase = api.PodFailed

@@ -137,7 +137,7 @@ func (r *rollout) crashLooping() *Pod {
 		if pod.Ready || pod.Template != r.template.Digest {
 			continue
 		}
-		for _, c := range pod.Containers {
+		for _, c := range pod.all() {
 			if c.Restarts >= crashLoop && c.Reason == "CrashLoopBackOff" {
 				return pod
 			}
