@@ -113,6 +113,8 @@ type ContainerStatus struct {
 	Ready    bool      `json:"ready"`
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
+	// Pulling is how far its image is, while it is on its way.
+	Pulling *PullProgress `json:"pulling,omitempty"`
 	// RestartAt is when a container that waits for its next run has it.
 	RestartAt time.Time `json:"restartAt,omitzero"`
 	// Devices are those that it has to itself, by their names, such as nvidia.com/gpu=0.

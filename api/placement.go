@@ -93,6 +93,8 @@ type Placement struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Sealed is the blob with what the pod's secrets hold (a SecretContents in JSON), sealed to the node. Empty is none.
 	Sealed Digest `json:"sealed,omitempty"`
+	// Pull is what the node shows to registries for the pod; nil is nothing of its own.
+	Pull *PullSecrets `json:"pull,omitempty"`
 	// Hostname is the pod's own, where that is neither its name nor what its template says.
 	Hostname string `json:"hostname,omitempty"`
 	// Claims are the claims that the pod has for itself, by the volume of the template that each stands behind: the

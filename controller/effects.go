@@ -75,9 +75,12 @@ func (s *state) assignment(n *node, jobs []api.JobRecord) (a api.Assignment, cha
 	changed = n.doubtful || n.written.Term != s.term || !reflect.DeepEqual(jobs, n.written.Jobs) ||
 		!slices.Equal(a.Claims, n.written.Claims) || !slices.Equal(a.Released, n.written.Released) ||
 		!equalIsolations(a.Isolation, n.written.Isolation) ||
-		!slices.EqualFunc(a.Pods, n.written.Pods, func(a, b api.Placement) bool { return a.UID == b.UID })
+		!slices.EqualFunc(a.Pods, n.written.Pods, samePlacement)
 	return a, changed
 }
+
+// samePlacement reports whether two of a node say the same: of a pod, only its pull secrets change.
+func samePlacement(a, b api.Placement) bool { return a.UID == b.UID && a.Pull.Same(b.Pull) }
 
 // lacking gives the blobs that a pod needs and the store may lack.
 func (s *state) lacking(p *pod) []api.Digest {

@@ -82,7 +82,13 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			LocalObjectReference: corev1.LocalObjectReference{Name: secret},
 		}})
 	}
+	if pull, ok := args["pull"]; ok {
+		spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: pull}}
+	}
 	switch kind {
+	case "account":
+		a := &corev1.ServiceAccount{ObjectMeta: meta, ImagePullSecrets: []corev1.LocalObjectReference{{Name: args["pull"]}}}
+		return api.Object{Ref: api.Ref{Kind: "ServiceAccount", Namespace: "shop", Name: name}, Value: a}, nil
 	case "deployment":
 		replicas := int32(1)
 		if _, err := fmt.Sscan(args["replicas"], &replicas); args["replicas"] != "" && err != nil {

@@ -85,6 +85,7 @@ func (s *state) create(a planner.Action, node string, blobs map[api.Digest][]byt
 	if placement.Sealed, err = s.seal(a.Pod.Template, a.Template, a.Pod.Pod.Namespace, node); err != nil {
 		return err
 	}
+	placement.Pull = s.pullSecrets(s.pulls.names(&a.Template.Spec, a.Pod.Pod.Namespace), a.Pod.Pod.Namespace, node)
 	needs := append([]api.Digest{a.Pod.Template}, slices.Collect(maps.Values(a.Template.ConfigMaps))...)
 	if placement.Sealed != "" {
 		needs = append(needs, placement.Sealed)
@@ -125,4 +126,5 @@ func (s *state) forgetTemplates() {
 	}
 	maps.DeleteFunc(s.templates, func(d api.Digest, _ *api.PodTemplate) bool { return !used[d] })
 	maps.DeleteFunc(s.sealed, func(k sealedKey, _ api.Digest) bool { return !used[k.template] })
+	s.forgetPulls()
 }

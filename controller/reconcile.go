@@ -27,6 +27,7 @@ func (s *state) reconcile(now time.Time) effects {
 			s.plan(now)
 			again = s.forget()
 		}
+		s.renewPulls()
 		s.planned = true
 	}
 	e := s.effects()

@@ -27,6 +27,7 @@ type sealedKey struct {
 // the store has is hollow.
 func (s *state) observeSecrets() {
 	known := s.secrets
+	s.pulls.observe(s.desired.objects)
 	s.secrets = map[api.Ref]api.Object{}
 	for _, o := range s.desired.objects {
 		if _, ok := o.Value.(*corev1.Secret); ok {

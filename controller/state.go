@@ -39,8 +39,9 @@ type state struct {
 	sealer   Sealer
 	secrets  map[api.Ref]api.Object   // declared
 	sealed   map[sealedKey]api.Digest // by this leader, for templates in use
-	stored   map[api.Digest]bool      // blobs known to be in the store
-	blobs    map[api.Digest][]byte    // blobs that pods need and the store may lack
+	pulls    pulls
+	stored   map[api.Digest]bool   // blobs known to be in the store
+	blobs    map[api.Digest][]byte // blobs that pods need and the store may lack
 	// templates are those of pods that this leader created; of others it knows what their placements repeat.
 	templates map[api.Digest]*api.PodTemplate
 

@@ -31,6 +31,7 @@ func (p *pod) fetch(ctx context.Context, _ target) error {
 	if err := p.fetchSealed(ctx, t); err != nil {
 		return err
 	}
+	p.fetchPull(ctx)
 	p.setTemplate(t)
 	return nil
 }

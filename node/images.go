@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -21,21 +20,16 @@ type PullRequest struct {
 	Policy corev1.PullPolicy
 	// Secrets gives the pod's imagePullSecrets in their order, of the types kubernetes.io/dockerconfigjson and
 	// kubernetes.io/dockercfg. It is called only if the registry has to be asked; nil is none.
-	Secrets func(ctx context.Context) ([]api.SecretData, error)
+	Secrets func(ctx context.Context) ([]PullSecret, error)
+	// Right stands for what Secrets gives; empty is none. An image that was pulled with a secret is given without asking the
+	// registry only to those that come with a Right by which the registry has given it before.
+	Right string
 	// Progress is called now and then while the image is on its way, by one goroutine, and not after Pull has returned.
-	Progress func(PullProgress)
+	Progress func(api.PullProgress)
 }
 
-// PullProgress is how far a download is.
-type PullProgress struct {
-	Done, Total int64 // bytes of layers, compressed; Total is 0 until it is known
-}
-
-// String is what a pod's status says of it.
-func (p PullProgress) String() string {
-	if p.Total == 0 {
-		return "pulling"
-	}
-	const mib = 1 << 20
-	return fmt.Sprintf("pulling: %d of %d MiB", p.Done/mib, (p.Total+mib-1)/mib)
+// A PullSecret is one image pull secret.
+type PullSecret struct {
+	Name string
+	Data api.SecretData
 }

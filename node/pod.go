@@ -24,9 +24,10 @@ type pod struct {
 
 	mu     sync.Mutex
 	inbox  inbox
-	status api.PodStatus   // as last computed
-	blobs  []api.Digest    // content that the pod uses; nil while that is not known
-	runs   map[string]*run // the newest run of each container
+	status api.PodStatus               // as last computed
+	blobs  []api.Digest                // content that the pod uses; nil while that is not known
+	runs   map[string]*run             // the newest run of each container
+	pulls  map[string]api.PullProgress // of images on their way, by container
 	// importance is the pod's priority, once it is known.
 	importance int32
 	still      chan struct{} // closed when nothing of the pod runs any more, while the machine shuts down
@@ -46,6 +47,7 @@ type pod struct {
 	failures   map[failing]*failure
 	told       map[string]bool // containers that no run of the spec's is, and that were told to end, by ID
 	killed     map[string]bool // containers that were killed, by ID
+	lacking    string          // what the newest pull lacked of the pull secrets
 	recalled   bool
 	rested     bool
 	shutdown   time.Time // since when the machine shuts down; zero: it does not
@@ -87,7 +89,7 @@ func (a *Agent) newPod(r record) *pod {
 	p := &pod{
 		uid: r.Placement.UID, host: a, wake: newSignal(), record: r, commit: r.Placement.Commit,
 		log:   a.log.With("pod", r.Placement.Pod.String(), "uid", r.Placement.UID),
-		known: map[string]Container{}, runs: map[string]*run{}, told: map[string]bool{}, killed: map[string]bool{}, still: make(chan struct{}), failures: map[failing]*failure{}, dirty: true,
+		known: map[string]Container{}, runs: map[string]*run{}, pulls: map[string]api.PullProgress{}, told: map[string]bool{}, killed: map[string]bool{}, still: make(chan struct{}), failures: map[failing]*failure{}, dirty: true,
 	}
 	p.halt, p.doHalt = context.WithCancel(context.Background())
 	if p.isClosing() {

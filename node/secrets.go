@@ -17,6 +17,9 @@ func (p *pod) content(t *api.PodTemplate) []api.Digest {
 	if sealed := p.record.Placement.Sealed; sealed != "" {
 		all = append(all, sealed)
 	}
+	if pull := p.record.Placement.Pull; pull != nil && pull.Sealed != "" {
+		all = append(all, pull.Sealed)
+	}
 	return all
 }
 
@@ -41,11 +44,16 @@ func (p *pod) openSecrets(ctx context.Context) (map[string]api.SecretData, error
 	if len(p.template.Secrets) == 0 {
 		return nil, nil
 	}
-	opener, digest := p.host.config.Secrets, p.record.Placement.Sealed
+	return p.host.openSealed(ctx, p.record.Placement.Sealed)
+}
+
+// openSealed opens secrets that are sealed to the node, by name.
+func (a *Agent) openSealed(ctx context.Context, digest api.Digest) (map[string]api.SecretData, error) {
+	opener := a.config.Secrets
 	if opener == nil {
 		return nil, errors.New("the pod uses secrets, and this node has no key to open them with")
 	}
-	sealed, err := p.host.blobs.get(ctx, digest)
+	sealed, err := a.blobs.get(ctx, digest)
 	if err != nil {
 		return nil, fmt.Errorf("secrets (%s): %w", digest.Short(), err)
 	}
@@ -70,5 +78,12 @@ func (p *pod) takePlacement(next api.Placement) {
 	if last := p.record.Placement; p.template != nil && last.Sealed != "" && last.Template == next.Template {
 		next.Sealed = last.Sealed
 	}
+	pull := p.record.Placement.Pull
+	if next.Pull.Same(pull) {
+		next.Pull = pull
+	}
 	p.record.Placement, p.commit, p.dirty = next, next.Commit, true
+	if !next.Pull.Same(pull) {
+		p.pullAnew()
+	}
 }

@@ -260,7 +260,7 @@ func (a *Agent) nodeStatus() api.NodeStatus {
 	for _, p := range a.pods {
 		p.mu.Lock()
 		if !p.status.Placement.Pod.IsZero() {
-			s.Pods = append(s.Pods, p.status)
+			s.Pods = append(s.Pods, withPulls(p.status, p.pulls))
 		}
 		p.mu.Unlock()
 	}

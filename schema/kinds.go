@@ -68,7 +68,7 @@ func kinds() []kindEntry {
 		entry("scheduling.k8s.io/v1", "PriorityClass", true, func() *schedulingv1.PriorityClass { return &schedulingv1.PriorityClass{} }, finishPriorityClass),
 		entry("v1", "LimitRange", false, func() *corev1.LimitRange { return &corev1.LimitRange{} }, finishLimitRange),
 		entry("v1", "ResourceQuota", false, func() *corev1.ResourceQuota { return &corev1.ResourceQuota{} }, finishResourceQuota),
-		entry("v1", "ServiceAccount", false, func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} }, nil),
+		entry("v1", "ServiceAccount", false, func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} }, finishServiceAccount),
 		entry(api.ClusterVersion, "Cluster", true, func() *api.Cluster { return &api.Cluster{} }, finishCluster),
 	}
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,10 +32,18 @@ func (a app) statusCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if out == formatText {
-					return printReport(a.stdout, report, time.Now())
+				if out != formatText {
+					return printData(a.stdout, out, report)
 				}
-				return printData(a.stdout, out, report)
+				if err := printReport(a.stdout, report, time.Now()); err != nil {
+					return err
+				}
+				state, err := conn.State(c.Context())
+				if err != nil {
+					return err
+				}
+				printPulls(a.stdout, state.Statuses)
+				return nil
 			})
 		},
 	}
@@ -76,6 +87,27 @@ func printReport(w io.Writer, r api.Report, now time.Time) error {
 		fmt.Fprintln(w)
 	}
 	return nil
+}
+
+// printPulls says which images are on their way, once for all the pods of a node that wait for one.
+func printPulls(w io.Writer, statuses []api.NodeStatus) {
+	for _, s := range statuses {
+		type pull struct {
+			far  api.PullProgress
+			pods int
+		}
+		pulls := map[string]pull{}
+		for _, p := range s.Pods {
+			for _, c := range slices.Concat(p.InitContainers, p.Containers) {
+				if c.Pulling != nil {
+					pulls[c.Image] = pull{*c.Pulling, pulls[c.Image].pods + 1}
+				}
+			}
+		}
+		for _, image := range slices.Sorted(maps.Keys(pulls)) {
+			fmt.Fprintf(w, "Pulling     %s on %s for %d containers: %s\n", image, s.Node, pulls[image].pods, strings.TrimPrefix(pulls[image].far.String(), "pulling: "))
+		}
+	}
 }
 
 func revisionLine(r api.Revision, now time.Time) string {

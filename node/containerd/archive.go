@@ -206,7 +206,7 @@ func (r *Runtime) importFile(ctx context.Context, file string) error {
 		return err
 	}
 	defer f.Close()
-	imported, err := r.client.Import(ctx, f, client.WithImageRefTranslator(wholeName))
+	imported, err := r.client.Import(ctx, f, client.WithImageRefTranslator(wholeName), client.WithImageLabels(imageLabels(credential{})))
 	if err != nil {
 		return err
 	}
@@ -228,14 +228,15 @@ func wholeName(name string) string {
 
 // rename gives an imported image its whole name where the archive has it in short.
 func (r *Runtime) rename(ctx context.Context, i images.Image) error {
+	service := r.client.ImageService()
 	short := i.Name
 	if i.Name = wholeName(short); i.Name == "" || i.Name == short {
-		return nil
+		_, err := service.Update(ctx, i, "labels") // which the import leaves as they were
+		return err
 	}
-	service := r.client.ImageService()
 	_, err := service.Create(ctx, i)
 	if errdefs.IsAlreadyExists(err) {
-		_, err = service.Update(ctx, i, "target")
+		_, err = service.Update(ctx, i, "target", "labels")
 	}
 	if err != nil {
 		return err

@@ -13,8 +13,9 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+	corev1 "k8s.io/api/core/v1"
 
-	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 )
 
 // A credential is what is shown to registries of one name. It is never printed.
@@ -23,6 +24,7 @@ type credential struct {
 	user       string
 	secret     string // a password; with no user, an identity token
 	repository string // of the image that is pulled
+	own        bool   // a pod's, not the node's
 }
 
 // String shows nothing of the secret.
@@ -78,11 +80,23 @@ func readAuths(auths map[string]authEntry) ([]credential, error) {
 		}
 		all = append(all, c)
 	}
-	// The most exact one is tried first, as Kubernetes does.
-	slices.SortFunc(all, func(a, b credential) int {
-		return cmp.Or(cmp.Compare(len(b.pattern), len(a.pattern)), cmp.Compare(a.pattern, b.pattern))
-	})
+	slices.SortFunc(all, func(a, b credential) int { return cmp.Compare(a.pattern, b.pattern) })
+	mostExactFirst(all)
 	return all, nil
+}
+
+// mostExactFirst orders credentials as Kubernetes tries them: hosts by name before those by a glob, long paths before short
+// ones, and what is left as it was.
+func mostExactFirst(all []credential) {
+	slices.SortStableFunc(all, func(a, b credential) int {
+		return cmp.Or(cmp.Compare(globs(a), globs(b)), cmp.Compare(len(b.pattern), len(a.pattern)))
+	})
+}
+
+// globs is how many characters of the credential's host stand for others.
+func globs(c credential) int {
+	host, _, _ := strings.Cut(c.pattern, "/")
+	return strings.Count(host, "*") + strings.Count(host, "?") + strings.Count(host, "[")
 }
 
 // cleanPattern leaves of the names under which credentials are kept what is compared.
@@ -98,23 +112,30 @@ func cleanPattern(name string) string {
 	return rest
 }
 
-// secretCredentials reads image pull secrets. Errors name keys only.
-func secretCredentials(secrets []api.SecretData) ([]credential, error) {
+// secretCredentials reads image pull secrets. Errors name secrets and keys only.
+func secretCredentials(secrets []node.PullSecret) ([]credential, error) {
 	var all []credential
 	for _, s := range secrets {
-		data := s.Reveal()
-		for key, parse := range map[string]func([]byte) ([]credential, error){".dockerconfigjson": parseConfig, ".dockercfg": parseLegacy} {
-			content, ok := data[key]
+		data := s.Data.Reveal()
+		for _, form := range []struct {
+			key   string
+			parse func([]byte) ([]credential, error)
+		}{{corev1.DockerConfigJsonKey, parseConfig}, {corev1.DockerConfigKey, parseLegacy}} {
+			content, ok := data[form.key]
 			if !ok {
 				continue
 			}
-			found, err := parse(content)
+			found, err := form.parse(content)
 			if err != nil {
-				return nil, fmt.Errorf("image pull secret: %s: %w", key, err)
+				return nil, fmt.Errorf("image pull secret %s: %s: %w", s.Name, form.key, err)
 			}
 			all = append(all, found...)
 		}
 	}
+	for i := range all {
+		all[i].own = true
+	}
+	mostExactFirst(all)
 	return all, nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"headway.dev/headway/node"
+	"headway.dev/headway/api"
 )
 
 // flights let those who want the same thing at the same time share the work. The work has a context of its own, which
@@ -56,7 +56,7 @@ var errClosed = errors.New("the runtime is closed")
 
 // do returns the result of work for a name: its own, or that of a call under way. It tells how far that is, if it is
 // asked to.
-func (f *flights) do(ctx context.Context, name string, tell func(node.PullProgress), work func(context.Context, *progress) (*image, error)) (*image, error) {
+func (f *flights) do(ctx context.Context, name string, tell func(api.PullProgress), work func(context.Context, *progress) (*image, error)) (*image, error) {
 	fl, err := f.join(ctx, name, work)
 	if err != nil {
 		return nil, err

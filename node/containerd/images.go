@@ -17,7 +17,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"headway.dev/headway/api"
 	"headway.dev/headway/node"
 )
 
@@ -81,38 +80,67 @@ func (r *Runtime) Ensure(ctx context.Context, ref string, policy corev1.PullPoli
 	return r.Pull(ctx, node.PullRequest{Image: ref, Policy: policy})
 }
 
-// Pull is Ensure with the pod's own credentials, and tells how far it is.
+// Pull is Ensure with the pod's own credentials, and tells how far it is. An image that came by a secret is a pod's only after
+// the registry has once given it for what the pod shows.
 func (r *Runtime) Pull(ctx context.Context, request node.PullRequest) (string, error) {
 	name, err := normalise(request.Image)
 	if err != nil {
 		return "", err
 	}
 	ctx = r.scope(ctx)
-	if request.Policy != corev1.PullAlways {
-		switch i, err := r.present(ctx, name); {
-		case err == nil:
-			return i.digest.String(), nil
-		case !errdefs.IsNotFound(err):
+	policy := request.Policy
+	if policy != corev1.PullAlways {
+		switch i, record, err := r.look(ctx, name); {
+		case errdefs.IsNotFound(err):
+		case err != nil:
 			return "", fmt.Errorf("look for image %s: %w", name, err)
+		case mayUse(record, request.Right):
+			return i.digest.String(), nil
+		case policy == corev1.PullNever:
+			return "", &node.ImageError{Image: name, Reason: reasonNever, Err: errOthers}
+		default:
+			policy = corev1.PullAlways
 		}
 	}
-	credentials, err := r.credentialsFor(ctx, name, request.Secrets)
-	if err != nil {
-		return "", imageError(name, err)
-	}
-	// Those who come with other credentials do not share what becomes of these.
-	key := string(request.Policy) + " " + name + fingerprint(credentials)
-	i, err := r.pulls.do(ctx, key, request.Progress, func(ctx context.Context, p *progress) (*image, error) {
-		return r.fetch(ctx, name, request.Policy, credentials, p)
-	})
+	i, err := r.bring(ctx, name, policy, request)
 	if err != nil {
 		return "", imageError(name, err)
 	}
 	return i.digest.String(), nil
 }
 
+// bring has an image brought here, together with all who want it by the same policy and show the same.
+func (r *Runtime) bring(ctx context.Context, name string, policy corev1.PullPolicy, request node.PullRequest) (*image, error) {
+	credentials, err := r.credentialsFor(ctx, name, request.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	key := string(policy) + " " + name + fingerprint(credentials)
+	i, err := r.pulls.do(ctx, key, request.Progress, func(ctx context.Context, p *progress) (*image, error) {
+		return r.fetch(ctx, name, policy, credentials, p)
+	})
+	if err != nil {
+		return nil, err
+	}
+	record, err := r.client.ImageService().Get(ctx, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case mayUse(record, request.Right):
+		return i, nil
+	case policy == corev1.PullAlways && request.Right != "":
+		return i, r.grant(ctx, name, i.digest, rightLabel(request.Right))
+	case policy == corev1.PullAlways:
+		return i, nil
+	case policy == corev1.PullNever:
+		return nil, &node.ImageError{Image: name, Reason: reasonNever, Err: errOthers}
+	}
+	// It came meanwhile, for another pod.
+	return r.bring(ctx, name, corev1.PullAlways, request)
+}
+
 // credentialsFor are the pod's own credentials for an image, and then the node's.
-func (r *Runtime) credentialsFor(ctx context.Context, name string, secrets func(context.Context) ([]api.SecretData, error)) ([]credential, error) {
+func (r *Runtime) credentialsFor(ctx context.Context, name string, secrets func(context.Context) ([]node.PullSecret, error)) ([]credential, error) {
 	var own []credential
 	if secrets != nil {
 		data, err := secrets(ctx)
@@ -155,25 +183,30 @@ func imageError(name string, err error) error {
 	return &node.ImageError{Image: name, Reason: reasonPull, Err: err}
 }
 
-// present finds an image that is here and unpacked. The error is a not-found where it is not. It costs two small calls
-// for an image that was seen before.
+// present finds an image that is here and unpacked. The error is a not-found where it is not.
 func (r *Runtime) present(ctx context.Context, name string) (*image, error) {
+	i, _, err := r.look(ctx, name)
+	return i, err
+}
+
+// look is present, with containerd's record. It costs two small calls for an image that was seen before.
+func (r *Runtime) look(ctx context.Context, name string) (*image, images.Image, error) {
 	record, err := r.client.ImageService().Get(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, record, err
 	}
 	i := r.images.get(name)
 	if i == nil || i.digest != record.Target.Digest {
 		if i, err = r.read(ctx, record); err != nil {
-			return nil, err
+			return nil, record, err
 		}
 	}
 	if _, err := r.client.SnapshotService(r.options.Snapshotter).Stat(ctx, i.chainID); err != nil {
 		r.images.drop(name)
-		return nil, err
+		return nil, record, err
 	}
 	r.images.put(i)
-	return i, nil
+	return i, record, nil
 }
 
 // read reads an image's configuration from the content store.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -19,7 +20,7 @@ import (
 func TestPods(t *testing.T) {
 	widgets := newWidgets(t)
 	h := newHost(t, func(o *Options) { o.Devices = widgets })
-	for _, c := range conformance.PodCases() {
+	for _, c := range slices.Concat(conformance.PodCases(), conformance.ImageCases()) {
 		t.Run(c.Name, func(t *testing.T) {
 			c.Test(t, conformance.Machine{Image: h.image, SetDevices: widgets.set, Config: node.Config{
 				Devices: widgets,

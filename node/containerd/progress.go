@@ -14,7 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"headway.dev/headway/node"
+	"headway.dev/headway/api"
 )
 
 // A progress counts the bytes of an image's layers as they come.
@@ -30,14 +30,16 @@ type layerProgress struct {
 
 func newProgress() *progress { return &progress{layers: map[digest.Digest]*layerProgress{}} }
 
-func (p *progress) now() node.PullProgress {
+func (p *progress) now() api.PullProgress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all node.PullProgress
+	var all api.PullProgress
 	for _, l := range p.layers {
 		all.Total += l.size
+		all.Layers++
 		if l.complete {
 			all.Done += l.size
+			all.LayersDone++
 		} else {
 			all.Done += min(l.got, l.size)
 		}

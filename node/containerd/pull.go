@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
@@ -30,13 +31,19 @@ func (r *Runtime) pull(ctx context.Context, name string, credentials []credentia
 	if len(credentials) == 0 {
 		credentials = []credential{{}}
 	}
-	var err error
+	before, err := r.client.ImageService().Get(ctx, name)
+	if ignoreNotFound(err) != nil {
+		return err
+	}
 	for _, c := range credentials {
 		if err = r.pullAs(ctx, name, c, p); err == nil || !isDenied(err) {
 			break
 		}
 	}
-	return explainPull(err)
+	if err != nil {
+		return explainPull(err)
+	}
+	return r.grant(ctx, name, before.Target.Digest, rightLabels(before)...)
 }
 
 // isDenied reports whether another credential might be taken.
@@ -65,8 +72,10 @@ func explainPull(err error) error {
 func (r *Runtime) pullAs(ctx context.Context, name string, c credential, p *progress) error {
 	connections := &transports{dial: r.options.Dial, stall: r.options.PullStall, progress: p}
 	defer connections.close()
+	var shown atomic.Bool
 	hosts := config.HostOptions{UpdateClient: connections.update, Credentials: func(host string) (string, string, error) {
 		if c.pattern != "" && c.matches(host) {
+			shown.Store(true)
 			return c.user, c.secret, nil
 		}
 		return "", "", nil
@@ -75,10 +84,14 @@ func (r *Runtime) pullAs(ctx context.Context, name string, c credential, p *prog
 		hosts.HostDir = config.HostDirFromRoot(r.options.CertsDir)
 	}
 	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, hosts)})
-	_, err := r.client.Pull(ctx, name,
+	_, err := r.client.Pull(ctx, name, client.WithPullLabels(imageLabels(c)),
 		client.WithResolver(resolver), client.WithPullUnpack, client.WithPullSnapshotter(r.options.Snapshotter),
 		client.WithImageHandlerWrapper(p.watch), client.WithMaxConcurrentDownloads(layersAtOnce))
-	return err
+	if err != nil || !c.own || shown.Load() {
+		return err
+	}
+	// The registry gives it to everybody.
+	return r.relabel(ctx, name, imageLabels(credential{}))
 }
 
 // transports are the connections of one pull; they end with it.

@@ -42,13 +42,19 @@ func dockerConfig(host, user, password string) string {
 	return fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, host, auth)
 }
 
-// TestPullCredentials pulls from a registry that wants a password: with a secret of the pod's, with the node's file, and
-// with wrong ones.
-func TestPullCredentials(t *testing.T) {
-	const password = "correct-horse"
-	registry := testimage.Serve(t)
-	registry.Push(t, "team/app:1", small(t, "one"))
-	host := before(t, registry, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+// pullSecrets are image pull secrets of those contents.
+func pullSecrets(contents ...string) func(context.Context) ([]node.PullSecret, error) {
+	var all []node.PullSecret
+	for i, c := range contents {
+		all = append(all, node.PullSecret{Name: fmt.Sprint("s", i), Data: api.NewSecretData(map[string][]byte{".dockerconfigjson": []byte(c)})})
+	}
+	return func(context.Context) ([]node.PullSecret, error) { return all, nil }
+}
+
+// guarded is a registry that wants a password.
+func guarded(t *testing.T, registry *testimage.Registry, password string) string {
+	t.Helper()
+	return before(t, registry, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if user, got, _ := r.BasicAuth(); user != "robot" || got != password {
 			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 			w.WriteHeader(http.StatusUnauthorized)
@@ -56,6 +62,15 @@ func TestPullCredentials(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// TestPullCredentials pulls from a registry that wants a password: with a secret of the pod's, with the node's file, and
+// with wrong ones.
+func TestPullCredentials(t *testing.T) {
+	const password = "correct-horse"
+	registry := testimage.Serve(t)
+	registry.Push(t, "team/app:1", small(t, "one"))
+	host := guarded(t, registry, password)
 	var file string
 	h := newHost(t, func(o *Options) {
 		file = filepath.Join(t.TempDir(), "config.json")
@@ -63,11 +78,7 @@ func TestPullCredentials(t *testing.T) {
 	})
 	name := host + "/team/app:1"
 	pull := func(secrets ...string) error {
-		var data []api.SecretData
-		for _, s := range secrets {
-			data = append(data, api.NewSecretData(map[string][]byte{".dockerconfigjson": []byte(s)}))
-		}
-		_, err := h.Pull(h.context(), node.PullRequest{Image: name, Policy: corev1.PullAlways, Secrets: func(context.Context) ([]api.SecretData, error) { return data, nil }})
+		_, err := h.Pull(h.context(), node.PullRequest{Image: name, Policy: corev1.PullAlways, Secrets: pullSecrets(secrets...)})
 		return err
 	}
 	for what, secrets := range map[string][]string{
@@ -156,8 +167,8 @@ func TestPullProgress(t *testing.T) {
 	goOn := make(chan struct{})
 	host := before(t, registry, halved(size, goOn))
 	h := newHost(t)
-	var told []node.PullProgress
-	_, err := h.Pull(h.context(), node.PullRequest{Image: host + "/app:1", Progress: func(p node.PullProgress) {
+	var told []api.PullProgress
+	_, err := h.Pull(h.context(), node.PullRequest{Image: host + "/app:1", Progress: func(p api.PullProgress) {
 		told = append(told, p)
 		if p.Done > size/4 && len(told) > 0 && goOn != nil {
 			close(goOn)
@@ -167,7 +178,7 @@ func TestPullProgress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(told) < 2 || told[0].String() != "pulling" || !strings.HasPrefix(told[len(told)-1].String(), "pulling: ") || !slices.IsSortedFunc(told, func(a, b node.PullProgress) int { return int(a.Done - b.Done) }) {
+	if len(told) < 2 || told[0].String() != "pulling" || !strings.HasPrefix(told[len(told)-1].String(), "pulling: ") || !slices.IsSortedFunc(told, func(a, b api.PullProgress) int { return int(a.Done - b.Done) }) {
 		t.Errorf("it was told %v", told)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
@@ -98,10 +99,12 @@ type Runtime struct {
 	images  *imageCache
 	store   *archives
 	pulls   flights
-	pods    *keyedSlots // a lock for each pod's shim
-	execs   *keyedSlots // by pod
-	network hostNetwork
-	sealed  sealing
+	// granting is held while the rights to an image change.
+	granting sync.Mutex
+	pods     *keyedSlots // a lock for each pod's shim
+	execs    *keyedSlots // by pod
+	network  hostNetwork
+	sealed   sealing
 	// slots bound how many containers are made at once: more only makes each of them wait longer.
 	slots chan struct{}
 	fifos string // directory for those of executed commands

@@ -1,6 +1,7 @@
 package fakehost_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,7 +33,7 @@ func TestRuntime(t *testing.T) {
 
 // TestPods plays the cases in a time of their own.
 func TestPods(t *testing.T) {
-	for _, c := range conformance.PodCases() {
+	for _, c := range slices.Concat(conformance.PodCases(), conformance.ImageCases()) {
 		t.Run(c.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := fakehost.New(fakehost.Options{Latency: map[string]time.Duration{"Create": 10 * time.Millisecond}})
