@@ -58,9 +58,6 @@ func secretKeys(t corev1.SecretType) []string {
 }
 
 func finishServiceAccount(i *inspection, a *corev1.ServiceAccount) {
-	if len(a.ImagePullSecrets) == 0 {
-		i.effectless = "there is no API server to authenticate to, and it has no imagePullSecrets"
-	}
 	for n, s := range a.ImagePullSecrets {
 		i.mention([]any{"imagePullSecrets", n, "name"}, "Secret", s.Name)
 	}
