@@ -1,6 +1,8 @@
 package api
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -129,4 +131,6 @@ type Assignment struct {
 	Released []ReleasedClaim `json:"released,omitempty"` // ordered by ref
 	// Isolation is what network policies let through to and from the pods; nil is everything.
 	Isolation *Isolation `json:"isolation,omitempty"`
+	// MeterEvery asks the node to say that often what its containers use, for autoscalers; zero asks for nothing.
+	MeterEvery time.Duration `json:"meterEvery,omitempty"` // nanoseconds
 }

@@ -166,6 +166,50 @@ func either(asked, limits corev1.ResourceList, name corev1.ResourceName) (resour
 	return q, ok
 }
 
+// MeasuredRequests is what the use of a pod of the spec is held against: what the containers and sidecars ask that run as
+// long as it does, or what is said of the pod as a whole. Of a resource that one of them asks nothing of it is 0, for then use
+// is no share of anything.
+func MeasuredRequests(spec *corev1.PodSpec) Resources {
+	var sum Resources
+	lacksCPU, lacksMemory := false, false
+	add := func(c *corev1.Container) {
+		r := requests(c.Resources.Requests, c.Resources.Limits)
+		lacksCPU, lacksMemory = lacksCPU || r.MilliCPU == 0, lacksMemory || r.Memory == 0
+		sum = sum.Add(r)
+	}
+	for i := range spec.InitContainers {
+		if isSidecar(&spec.InitContainers[i]) {
+			add(&spec.InitContainers[i])
+		}
+	}
+	for i := range spec.Containers {
+		add(&spec.Containers[i])
+	}
+	if lacksCPU {
+		sum.MilliCPU = 0
+	}
+	if lacksMemory {
+		sum.Memory = 0
+	}
+	if spec.Resources == nil {
+		return sum
+	}
+	whole := requests(spec.Resources.Requests, spec.Resources.Limits)
+	return Resources{MilliCPU: cmp.Or(whole.MilliCPU, sum.MilliCPU), Memory: cmp.Or(whole.Memory, sum.Memory)}
+}
+
+// ContainerRequests is what one container of the spec asks for, or else its limit; nothing for one that is not there.
+func ContainerRequests(spec *corev1.PodSpec, name string) Resources {
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			if c := &containers[i]; c.Name == name {
+				return requests(c.Resources.Requests, c.Resources.Limits)
+			}
+		}
+	}
+	return Resources{}
+}
+
 func larger(a, b Resources) Resources {
 	return Resources{MilliCPU: max(a.MilliCPU, b.MilliCPU), Memory: max(a.Memory, b.Memory)}
 }

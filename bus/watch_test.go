@@ -57,6 +57,16 @@ func TestLevels(t *testing.T) {
 		must(t, node.PutStatus(ctx, api.NodeStatus{Node: "n1", Sequence: 7}))
 		statuses.await(t, "the status", func(s api.NodeStatus) bool { return s.Node == "n1" && s.Sequence == 7 })
 
+		usages := watching(t, controller.WatchUsage)
+		said := false // it is not stored: it may be said before anybody listens
+		for deadline := time.Now().Add(10 * time.Second); !said && time.Now().Before(deadline); {
+			must(t, node.PutUsage(ctx, api.NodeUsage{Node: "n1", Containers: []api.ContainerUsage{{UID: "u1", Usage: api.Usage{CPU: 7}}}}))
+			said = slices.ContainsFunc(usages.list(), func(u api.NodeUsage) bool { return u.Node == "n1" && u.Containers[0].CPU == 7 })
+		}
+		if !said {
+			t.Error("what a node says of its containers does not come")
+		}
+
 		beats := watching(t, controller.WatchBeats)
 		deadline := time.Now().Add(patience)
 		for len(beats.list()) == 0 && time.Now().Before(deadline) {

@@ -39,6 +39,9 @@ type Config struct {
 	LeaderLease time.Duration
 	// DrainTimeout bounds how long a pod's end waits for nodes to take it out of their routes; 5 s by default.
 	DrainTimeout time.Duration
+	// ScalePeriod is how often autoscalers reckon, and how often nodes with pods that they count say what these use; 15 s by
+	// default.
+	ScalePeriod time.Duration
 	// Logger is discarded by default.
 	Logger *slog.Logger
 }
@@ -52,6 +55,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.NodeLease, 10*time.Second)
 	setDefault(&c.LeaderLease, min(5*time.Second, c.NodeLease))
 	setDefault(&c.DrainTimeout, 5*time.Second)
+	setDefault(&c.ScalePeriod, 15*time.Second)
 	if c.Reverter == nil {
 		c.Reverter = readOnly{}
 	}
@@ -94,5 +98,6 @@ func (c Config) validate() error {
 	need(c.NodeLease >= 2*c.Heartbeat, "NodeLease is %s; it must be at least two heartbeats of %s, or a single late one loses a node", c.NodeLease, c.Heartbeat)
 	need(c.LeaderLease > 0 && c.LeaderLease <= c.NodeLease, "LeaderLease is %s; it must be more than nothing and at most NodeLease, %s", c.LeaderLease, c.NodeLease)
 	need(c.DrainTimeout > 0, "DrainTimeout is %s; it must be more than nothing", c.DrainTimeout)
+	need(c.ScalePeriod >= time.Second, "ScalePeriod is %s; over less than a second the use of processors means nothing", c.ScalePeriod)
 	return errors.Join(errs...)
 }

@@ -95,6 +95,7 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	l.state = newState(limits{
 		repository: c.config.Repository, serviceCIDR: c.config.ServiceCIDR,
 		nodeLease: c.config.NodeLease, drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat, revertGrace: revertGrace,
+		scalePeriod: c.config.ScalePeriod,
 	}, c.config.Sealer, lease.Term(), found, time.Now())
 	l.state.inForce = inForce
 
@@ -107,6 +108,9 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	run("watching statuses", func() error { return bus.WatchStatuses(ctx, l.inbox.status) })
 	run("watching acknowledgements", func() error { return bus.WatchAcks(ctx, l.inbox.ack) })
 	run("watching heartbeats", func() error { return bus.WatchBeats(ctx, l.inbox.beat) })
+	if w, ok := bus.(UsageWatcher); ok {
+		run("watching usage", func() error { return w.WatchUsage(ctx, l.inbox.usage) })
+	}
 	run("following the repository", func() error { return newFollower(c.config, l.inbox).run(ctx) })
 	run("auditing the store", func() error { return l.audit.run(ctx) })
 	run("reverting", func() error { return l.revertAll(ctx) })

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"headway.dev/headway/api"
 )
@@ -43,9 +44,9 @@ func (s *state) effects() effects {
 	for _, digest := range slices.Sorted(maps.Keys(s.blobs)) {
 		e.blobs = append(e.blobs, blob{digest, s.blobs[digest]})
 	}
-	jobs := s.jobsByNode()
+	jobs, scaled := s.jobsByNode(), s.scaled()
 	for _, n := range s.sortedNodes() {
-		if a, changed := s.assignment(n, jobs[n]); changed {
+		if a, changed := s.assignment(n, jobs[n], s.meterEvery(n, scaled)); changed {
 			e.assignments = append(e.assignments, a)
 			for _, p := range a.Pods {
 				if needs := s.lacking(n.pods[p.UID]); len(needs) > 0 {
@@ -59,11 +60,11 @@ func (s *state) effects() effects {
 
 // assignment gives what the node should have, and whether the bus holds something else. An assignment of an earlier term
 // is written again: that bars what its leader may still send.
-func (s *state) assignment(n *node, jobs []api.JobRecord) (a api.Assignment, changed bool) {
+func (s *state) assignment(n *node, jobs []api.JobRecord, meterEvery time.Duration) (a api.Assignment, changed bool) {
 	if !n.taken {
 		return a, false // nobody knows yet what it runs
 	}
-	a = api.Assignment{Node: n.name, Term: s.term, Sequence: n.sequence + 1, Commit: s.desired.head.Commit, Pods: []api.Placement{}, Jobs: jobs}
+	a = api.Assignment{Node: n.name, Term: s.term, Sequence: n.sequence + 1, Commit: s.desired.head.Commit, Pods: []api.Placement{}, Jobs: jobs, MeterEvery: meterEvery}
 	for _, p := range n.pods {
 		if p.assigned {
 			a.Pods = append(a.Pods, p.placement)
@@ -72,7 +73,7 @@ func (s *state) assignment(n *node, jobs []api.JobRecord) (a api.Assignment, cha
 	slices.SortFunc(a.Pods, comparePlacements)
 	a.Claims, a.Released = s.assignClaims(n)
 	a.Isolation = s.isolationOf(n)
-	changed = n.doubtful || n.written.Term != s.term || !reflect.DeepEqual(jobs, n.written.Jobs) ||
+	changed = n.doubtful || n.written.MeterEvery != meterEvery || n.written.Term != s.term || !reflect.DeepEqual(jobs, n.written.Jobs) ||
 		!slices.Equal(a.Claims, n.written.Claims) || !slices.Equal(a.Released, n.written.Released) ||
 		!equalIsolations(a.Isolation, n.written.Isolation) ||
 		!slices.EqualFunc(a.Pods, n.written.Pods, samePlacement)

@@ -21,6 +21,7 @@ type mail struct {
 	statuses map[string]seen[api.NodeStatus]
 	beats    map[string]seen[api.Heartbeat]
 	acks     map[string]api.Ack
+	usages   map[string]seen[api.NodeUsage]
 	commits  []compiled // the newest that stands by itself, and those after it
 	trouble  *string
 	reverted []reverted
@@ -39,6 +40,7 @@ func newMail() mail {
 		statuses: map[string]seen[api.NodeStatus]{},
 		beats:    map[string]seen[api.Heartbeat]{},
 		acks:     map[string]api.Ack{},
+		usages:   map[string]seen[api.NodeUsage]{},
 	}
 }
 
@@ -74,6 +76,16 @@ func (b *inbox) beat(beat api.Heartbeat) {
 	b.put(func(m *mail) { m.beats[beat.Node] = seen[api.Heartbeat]{beat, at} })
 }
 
+// usage keeps the newest of each node, whatever order they come in.
+func (b *inbox) usage(usage api.NodeUsage) {
+	at := time.Now()
+	b.put(func(m *mail) {
+		if known, ok := m.usages[usage.Node]; !ok || usage.Time.After(known.it.Time) {
+			m.usages[usage.Node] = seen[api.NodeUsage]{usage, at}
+		}
+	})
+}
+
 func (b *inbox) ack(ack api.Ack) { b.put(func(m *mail) { m.acks[ack.Node] = ack }) }
 
 // commit delivers the newest commit, which also says that the repository can be read. What is broken in it is taken from
@@ -101,6 +113,9 @@ func (s *state) observe(m mail, now time.Time) (changed bool) {
 	}
 	for _, status := range m.statuses {
 		changed = s.observeStatus(status.it, status.at) || changed
+	}
+	for _, usage := range m.usages {
+		s.observeUsage(usage.it, usage.at)
 	}
 	for _, ack := range m.acks {
 		changed = s.observeAck(ack) || changed

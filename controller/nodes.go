@@ -38,6 +38,8 @@ type node struct {
 	// no new pods; what it is thought to run is given up only once it is lost.
 	mourned bool
 
+	meter meter // of what its containers use
+
 	pods map[string]*pod // by UID: all that it was given or reports
 
 	// written is the assignment that the store holds, as far as known. It was found when the leader began, or written since.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
 	"headway.dev/headway/api"
 	"headway.dev/headway/planner"
 	"headway.dev/headway/scheduler"
@@ -35,8 +37,19 @@ type Preview struct {
 	Steps   []PreviewStep          `json:"steps"`
 	// Held are objects that Git has dropped and that stay nonetheless, each with why, and what to write.
 	Held []planner.Deletion `json:"held,omitempty"`
+	// Scales are the workloads among the changed objects whose replicas are not Git's to say.
+	Scales []PreviewScale `json:"scales,omitempty"`
 	// Problems are objects that could not be carried out as declared.
 	Problems []api.Problem `json:"problems,omitempty"`
+}
+
+// A PreviewScale is a workload whose replicas an autoscaler sets, between Min and Max; it has Replicas now.
+type PreviewScale struct {
+	Target     api.Ref `json:"target"`
+	Autoscaler api.Ref `json:"autoscaler"`
+	Min        int     `json:"min"`
+	Max        int     `json:"max"`
+	Replicas   int     `json:"replicas"`
 }
 
 // A PreviewStep is what is done together. Each step begins when what the one before it did has come to pass.
@@ -90,10 +103,28 @@ func NewPreview(in PreviewInput) (Preview, error) {
 		return Preview{}, err
 	}
 	preview.Problems, preview.Held = r.problems, r.held
+	preview.Scales = previewScales(r.scales, in.To.Objects, objects)
 	if h := s.holdOf(in.To.outcome(), in.Now); h != (hold{}) {
 		preview.Problems = append(preview.Problems, api.Problem{Message: h.reason, Warning: true})
 	}
 	return preview, nil
+}
+
+// previewScales tells of the autoscalers that change, or whose targets do.
+func previewScales(records []api.ScaleRecord, objects []api.Object, changes []planner.ObjectChange) []PreviewScale {
+	var all []PreviewScale
+	for _, r := range records {
+		changed := slices.ContainsFunc(changes, func(c planner.ObjectChange) bool { return c.Ref == r.Target || c.Ref == r.Autoscaler })
+		i := slices.IndexFunc(objects, func(o api.Object) bool { return o.Ref == r.Autoscaler })
+		if !changed || i < 0 {
+			continue
+		}
+		if h, ok := objects[i].Value.(*autoscalingv2.HorizontalPodAutoscaler); ok {
+			least, most := planner.ScaleBounds(&h.Spec)
+			all = append(all, PreviewScale{Target: r.Target, Autoscaler: r.Autoscaler, Min: least, Max: most, Replicas: r.Replicas})
+		}
+	}
+	return all
 }
 
 func (r PreviewRevision) outcome() outcome {
@@ -108,6 +139,7 @@ type rehearsal struct {
 	placed   map[string]string // node by UID
 	problems []api.Problem     // of the last plan
 	held     []planner.Deletion
+	scales   []api.ScaleRecord // of the last plan
 	// namespaces are the labels of namespaces, by name.
 	namespaces map[string]map[string]string
 }
@@ -126,7 +158,7 @@ func (r *rehearsal) rehearse(in planner.Input) (planner.Input, []PreviewStep, er
 	for i := range end.Pods {
 		end.Pods[i].Node = r.placed[end.Pods[i].UID]
 	}
-	r.problems = rehearsed.Last.Problems
+	r.problems, r.scales = rehearsed.Last.Problems, rehearsed.Last.Scales
 	r.held = slices.DeleteFunc(slices.Clone(rehearsed.Last.Deletions), func(d planner.Deletion) bool { return d.Held == "" })
 	return end, steps, nil
 }

@@ -51,7 +51,8 @@ func (s *state) plan(now time.Time) {
 	s.finishStops(pods, now)
 	s.routes.want(plan.Routes, leaving(pods))
 	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
-	s.scales, s.deletions, s.claims, s.released = plan.Scales, plan.Deletions, plan.Claims, plan.Released
+	s.deletions, s.claims, s.released = plan.Deletions, plan.Claims, plan.Released
+	s.noteScales(plan.Scales, now)
 	s.enforce(plan.Kept)
 	s.isolate(s.sortedPods())
 	s.keepJobs(plan.Jobs)
@@ -77,7 +78,7 @@ func (s *state) input(pods []*pod, now time.Time) planner.Input {
 		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(), Nodes: s.plannable(),
 		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates,
 		Deployed: s.inForce, Scales: s.scales, Claims: s.heldClaims(),
-		Jobs: s.knownJobs(), Now: now,
+		Jobs: s.knownJobs(), Usage: s.usage(pods, now), ScalePeriod: s.scalePeriod, Now: now,
 	}
 	for _, p := range pods {
 		in.Pods = append(in.Pods, s.observed(p))

@@ -63,7 +63,7 @@ type scene struct {
 
 var testLimits = limits{
 	repository: "test", serviceCIDR: defaultServiceCIDR,
-	nodeLease: 10 * time.Second, drainTimeout: 5 * time.Second, settle: 2 * time.Second, revertGrace: 15 * time.Second,
+	nodeLease: 10 * time.Second, drainTimeout: 5 * time.Second, settle: 2 * time.Second, revertGrace: 15 * time.Second, scalePeriod: 15 * time.Second,
 }
 
 func newScene(t *testing.T) *scene {

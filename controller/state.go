@@ -15,6 +15,7 @@ type limits struct {
 	serviceCIDR  string
 	nodeLease    time.Duration
 	drainTimeout time.Duration
+	scalePeriod  time.Duration // how often autoscalers reckon, and nodes say what their containers use
 	revertGrace  time.Duration // how long a leader looks on before it reverts, and after each failure to
 	settle       time.Duration // how long a fresh store waits after each node that turns up
 }
@@ -108,7 +109,8 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 
 // resume goes on from what the leader before reported, so that nothing is said twice.
 func (s *state) resume(r api.Report) {
-	s.workloads, s.pending, s.deployed, s.found, s.scales = r.Workloads, r.Pending, r.Deployed, r.Jobs, r.Scales
+	s.workloads, s.pending, s.deployed, s.found = r.Workloads, r.Pending, r.Deployed, r.Jobs
+	s.resumeScales(r.Scales)
 	for _, commit := range r.Quarantined {
 		s.quarantined[commit] = true
 	}

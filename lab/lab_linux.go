@@ -100,6 +100,9 @@ func (o Options) serverCommand() []string {
 	if o.NodeLease != "" {
 		command = append(command, "--node-lease", o.NodeLease)
 	}
+	if o.AutoscalerPeriod != "" {
+		command = append(command, "--autoscaler-period", o.AutoscalerPeriod)
+	}
 	return command
 }
 

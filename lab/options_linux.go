@@ -41,6 +41,8 @@ type Options struct {
 	ImageDir, RegistryConfig string
 	// NodeLease is how long a node may be silent, as time.ParseDuration has it; empty is the server's default.
 	NodeLease string
+	// AutoscalerPeriod is how often autoscalers reckon, in the same words.
+	AutoscalerPeriod string
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$`)

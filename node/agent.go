@@ -29,6 +29,8 @@ type Agent struct {
 	status signal // some pod's status changed
 	pulls  signal // some image is nearer
 	events chan api.Event
+	// metering is set when the assignment may ask otherwise for what the containers use.
+	metering signal
 
 	tables  tables
 	starts  chan struct{} // a slot for each container that is being made
@@ -67,7 +69,7 @@ func New(config Config) (*Agent, error) {
 	d := disk{dir: c.Dir, runDir: c.RunDir}
 	a := &Agent{
 		config: c, log: c.Logger, disk: d, blobs: newBlobs(d, c.Bus), look: newLook(c.Runtime),
-		status: newSignal(), pulls: newSignal(), events: make(chan api.Event, maxEvents),
+		status: newSignal(), pulls: newSignal(), events: make(chan api.Event, maxEvents), metering: newSignal(),
 		tables: newTables(),
 		starts: make(chan struct{}, c.MaxParallel), removes: make(chan struct{}, removeSlots),
 		routes: newLatest[api.RouteTable](), savedTable: newLatest[api.RouteTable](),
@@ -113,7 +115,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
 		return nil
 	}
-	for _, part := range []func(context.Context){a.report, a.reportPulls, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage, a.watchSupplies} {
+	for _, part := range []func(context.Context){a.report, a.reportPulls, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage, a.watchSupplies, a.meter} {
 		work.Go(func() { part(ctx) })
 	}
 	a.look.run(ctx, func(seen listing) { a.tell(ctx, seen) }, a.complain("look at the containers"))
@@ -202,6 +204,7 @@ func (a *Agent) readAssignment() {
 		a.mu.Lock()
 		a.assignment = &last
 		a.mu.Unlock()
+		a.metering.set()
 	}
 }
 

@@ -36,6 +36,7 @@ func (a *Agent) obey(ctx context.Context, next api.Assignment) {
 		a.assignment = &next
 		a.reconcile(ctx)
 		a.followClaims()
+		a.metering.set()
 	}
 	// It is also sent again when the bus is back after it was away: then what failed to be fetched may be there.
 	for _, p := range a.pods {

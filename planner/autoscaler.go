@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -11,10 +12,9 @@ import (
 )
 
 const (
-	// scalePeriod is how often an autoscaler reckons, and longestWindow how long it remembers, as in Kubernetes.
-	scalePeriod   = 15 * time.Second
-	longestWindow = time.Hour
-	// defaultDownWindow is how long fewer pods have to be enough before any is taken away.
+	// defaultScalePeriod is how often autoscalers reckon, as in Kubernetes.
+	defaultScalePeriod = 15 * time.Second
+	// defaultDownWindow is how many seconds fewer pods have to be enough before any is taken away.
 	defaultDownWindow = 300
 )
 
@@ -22,9 +22,8 @@ const (
 // what Git says of the target's own replicas counts only when nothing is there yet, or to have none at all.
 type autoscaler struct {
 	*pass
-	source  api.Object
 	spec    *autoscalingv2.HorizontalPodAutoscalerSpec
-	target  api.Ref
+	target  workload
 	record  api.ScaleRecord
 	current int
 }
@@ -49,184 +48,175 @@ func (p *pass) replicasOf(w workload, declared *int32) int {
 	return count(declared)
 }
 
-// autoscale reckons one workload's replicas, if it has an autoscaler and is to have any pods.
+// autoscale reckons one workload's replicas, if it has an autoscaler and is to have any pods. All autoscalers reckon at the
+// same times, so that a fleet with many of them is planned no more often than one with a single one.
 func (p *pass) autoscale(w workload, declared int) {
 	object, scaled := p.want.scalers[w.Ref]
 	if !scaled || declared == 0 {
 		return
 	}
-	a := autoscaler{pass: p, source: object, target: w.Ref}
-	a.spec = &object.Value.(*autoscalingv2.HorizontalPodAutoscaler).Spec
-	a.recall(declared)
-	if a.record.Time.IsZero() || !p.in.Now.Before(a.record.Time.Add(scalePeriod)) {
+	a := autoscaler{pass: p, target: w, spec: &object.Value.(*autoscalingv2.HorizontalPodAutoscaler).Spec}
+	a.recall(object.Ref, declared)
+	period := cmp.Or(p.in.ScalePeriod, defaultScalePeriod)
+	turn := p.in.Now.Truncate(period)
+	if a.record.Time.Before(turn) || a.bounded(a.current) != a.current {
 		a.reckon()
 	}
-	a.record.Replicas = a.bounded(a.record.Replicas)
-	p.wakeLater(a.record.Time.Add(scalePeriod))
+	p.wakeLater(turn.Add(period))
 	p.plan.Scales = append(p.plan.Scales, a.record)
 	p.scaled[w.Ref] = a.record.Replicas
 }
 
 // recall finds how many pods the target has been given: by the record, by what the last plan said, or by what is observed.
-func (a *autoscaler) recall(declared int) {
-	a.record = api.ScaleRecord{Autoscaler: a.source.Ref, Target: a.target}
+// Where there is no record, the number that is there is the first that was asked for: no pod goes before the window has
+// passed once.
+func (a *autoscaler) recall(by api.Ref, declared int) {
 	for _, r := range a.in.Scales {
-		if r.Autoscaler == a.source.Ref && r.Target == a.target {
+		if r.Autoscaler == by && r.Target == a.target.Ref {
 			a.record = r
 			a.current = r.Replicas
 			return
 		}
 	}
-	for _, pod := range a.owned[a.target] {
+	for _, pod := range a.owned[a.target.Ref] {
 		if isLive(pod) {
 			a.current++
 		}
 	}
-	if before := a.previous[a.target]; before != nil {
+	if before := a.previous[a.target.Ref]; before != nil {
 		a.current = before.Desired
 	}
 	if a.current == 0 {
 		a.current = declared
 	}
+	a.record = api.ScaleRecord{Autoscaler: by, Target: a.target.Ref, Replicas: a.current}
+	a.remember(a.current)
+}
+
+// ScaleBounds are the fewest and the most pods that an autoscaler may make.
+func ScaleBounds(spec *autoscalingv2.HorizontalPodAutoscalerSpec) (least, most int) {
+	if spec.MinReplicas != nil {
+		return int(*spec.MinReplicas), int(spec.MaxReplicas)
+	}
+	return 1, int(spec.MaxReplicas)
+}
+
+func (a *autoscaler) least() int {
+	least, _ := ScaleBounds(a.spec)
+	return least
 }
 
 func (a *autoscaler) bounded(n int) int {
-	least := 1
-	if a.spec.MinReplicas != nil {
-		least = int(*a.spec.MinReplicas)
-	}
-	return max(least, min(n, int(a.spec.MaxReplicas)))
+	least, most := ScaleBounds(a.spec)
+	return max(least, min(n, most))
 }
 
 // reckon is one round of Kubernetes' algorithm: the largest number that any metric asks for, steadied by the windows, within
 // the policies and the bounds.
 func (a *autoscaler) reckon() {
-	now := a.in.Now
-	wanted, reason := a.asked()
-	if n := a.bounded(a.current); n != a.current { // the bounds do not wait for metrics
-		wanted, reason = n, fmt.Sprintf("the bounds are %d to %d", a.bounded(0), a.spec.MaxReplicas)
+	now, r := a.in.Now, &a.record
+	r.Changes = since(r.Changes, now.Add(-a.longestPeriod()))
+	r.Recommendations = since(r.Recommendations, now.Add(-max(a.up().window, a.down().window)))
+	wanted := a.bounded(a.current)
+	if wanted != a.current { // the bounds do not wait for metrics
+		r.Reason = fmt.Sprintf("the bounds are %d to %d", a.least(), a.spec.MaxReplicas)
 	} else {
-		a.record.Recommendations = append(recent(a.record.Recommendations, now.Add(-longestWindow)), api.ScaleStep{Time: now, Pods: wanted})
-		wanted = a.paced(a.steadied(wanted))
+		wanted = a.measured()
 	}
-	wanted = a.bounded(wanted)
-	a.record.Changes = recent(a.record.Changes, now.Add(-longestWindow))
 	if wanted != a.current {
-		a.record.Changes = append(a.record.Changes, api.ScaleStep{Time: now, Pods: wanted - a.current})
+		r.Changes = append(r.Changes, api.ScaleStep{Time: now, Pods: wanted - a.current})
+		a.condition(ableToScale, true, "SucceededRescale", fmt.Sprintf("scaled from %d to %d pods: %s", a.current, wanted, r.Reason))
 	}
-	a.record.Replicas, a.record.Time, a.record.Reason = wanted, now, reason
+	r.Replicas, r.Time = wanted, now
 }
 
-// asked is the largest number that a metric asks for. Where one cannot be had, no pod is taken away.
-func (a *autoscaler) asked() (int, string) {
-	most, reason, blind := -1, "", ""
+// measured is the number of pods by the metrics; the one that there is where they cannot tell.
+func (a *autoscaler) measured() int {
+	asked, why, ok := a.asked()
+	a.record.Reason = why
+	if !ok {
+		a.condition(scalingActive, false, "FailedGetResourceMetric", why)
+		a.condition(ableToScale, true, "ReadyForNewScale", "as many pods as there are, until the metrics are known")
+		return a.current
+	}
+	a.condition(scalingActive, true, "ValidMetricFound", why)
+	if len(a.record.Recommendations) == 0 { // nothing was known for as long as the windows reach: they begin anew
+		a.remember(a.current)
+	}
+	a.remember(asked)
+	steady := a.steadied(asked)
+	switch {
+	case steady > asked:
+		a.condition(ableToScale, true, "ScaleDownStabilized", fmt.Sprintf("%d pods would do, but %d did not within the last %s", asked, steady, a.down().window))
+	case steady < asked:
+		a.condition(ableToScale, true, "ScaleUpStabilized", fmt.Sprintf("%d pods are asked for, but %d were enough within the last %s", asked, steady, a.up().window))
+	default:
+		a.condition(ableToScale, true, "ReadyForNewScale", "as many pods as the metrics ask for")
+	}
+	paced := a.paced(steady)
+	wanted := a.bounded(paced)
+	switch {
+	case wanted < paced || steady > wanted && wanted == int(a.spec.MaxReplicas):
+		a.condition(scalingLimited, true, "TooManyReplicas", fmt.Sprintf("%d pods are asked for, more than maxReplicas, %d", steady, a.spec.MaxReplicas))
+	case wanted > paced || steady < wanted && wanted == a.least():
+		a.condition(scalingLimited, true, "TooFewReplicas", fmt.Sprintf("%d pods are asked for, fewer than minReplicas, %d", steady, a.least()))
+	case paced < steady:
+		a.condition(scalingLimited, true, "ScaleUpLimit", fmt.Sprintf("%d pods are asked for; the policies let %d come for now", steady, paced-a.current))
+	case paced > steady:
+		a.condition(scalingLimited, true, "ScaleDownLimit", fmt.Sprintf("%d pods are asked for; the policies let %d go for now", steady, a.current-paced))
+	default:
+		a.condition(scalingLimited, false, "DesiredWithinRange", "the number is within the bounds and the policies")
+	}
+	return wanted
+}
+
+// asked is the largest number that a metric asks for. Where one cannot be had, no pod is taken away for the others.
+func (a *autoscaler) asked() (n int, why string, ok bool) {
+	most, blind := -1, ""
+	a.record.Metrics = make([]api.ScaleMetric, len(a.spec.Metrics))
 	for i := range a.spec.Metrics {
-		n, why, ok := a.metric(&a.spec.Metrics[i])
+		one := a.metric(&a.spec.Metrics[i])
+		a.record.Metrics[i] = one.reading
 		switch {
-		case !ok:
-			blind = why
-		case n > most:
-			most, reason = n, why
+		case !one.ok:
+			blind = one.why
+		case one.pods > most:
+			most, why = one.pods, one.why
 		}
 	}
 	if most < 0 || blind != "" && most < a.current {
-		return a.current, blind
+		return a.current, blind, false
 	}
-	return most, reason
+	return most, why, true
 }
 
-// recent leaves out the steps that were before a time.
-func recent(steps []api.ScaleStep, from time.Time) []api.ScaleStep {
+// remember notes what is asked for now.
+func (a *autoscaler) remember(pods int) {
+	a.record.Recommendations = append(slices.Clip(a.record.Recommendations), api.ScaleStep{Time: a.in.Now, Pods: pods})
+}
+
+// since leaves out the steps that were before a time.
+func since(steps []api.ScaleStep, from time.Time) []api.ScaleStep {
 	return slices.DeleteFunc(slices.Clone(steps), func(s api.ScaleStep) bool { return s.Time.Before(from) })
 }
 
-// steadied takes, of what was asked for within the windows, the least that is more than there is, or the most that is fewer.
-func (a *autoscaler) steadied(wanted int) int {
-	up, down := window(a.up(), 0), window(a.down(), defaultDownWindow)
-	least, most := wanted, wanted
-	for _, r := range a.record.Recommendations {
-		age := a.in.Now.Sub(r.Time)
-		if age < up {
-			least = min(least, r.Pods)
-		}
-		if age < down {
-			most = max(most, r.Pods)
-		}
-	}
-	return min(max(a.current, least), most)
-}
-
-func (a *autoscaler) up() *autoscalingv2.HPAScalingRules {
-	if a.spec.Behavior == nil {
-		return nil
-	}
-	return a.spec.Behavior.ScaleUp
-}
-
-func (a *autoscaler) down() *autoscalingv2.HPAScalingRules {
-	if a.spec.Behavior == nil {
-		return nil
-	}
-	return a.spec.Behavior.ScaleDown
-}
-
-func window(rules *autoscalingv2.HPAScalingRules, standard int32) time.Duration {
-	if rules != nil && rules.StabilizationWindowSeconds != nil {
-		standard = *rules.StabilizationWindowSeconds
-	}
-	return time.Duration(standard) * time.Second
-}
-
-// defaultUp and defaultDown are the policies of Kubernetes for who declares none.
-var (
-	defaultUp = []autoscalingv2.HPAScalingPolicy{
-		{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15},
-		{Type: autoscalingv2.PodsScalingPolicy, Value: 4, PeriodSeconds: 15},
-	}
-	defaultDown = []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}}
+// The conditions of an autoscaler, by Kubernetes' names.
+const (
+	ableToScale    = "AbleToScale"
+	scalingActive  = "ScalingActive"
+	scalingLimited = "ScalingLimited"
 )
 
-// paced bounds a change by what the policies allow in their periods.
-func (a *autoscaler) paced(wanted int) int {
-	rules, policies, sign := a.up(), defaultUp, 1
-	if wanted < a.current {
-		rules, policies, sign = a.down(), defaultDown, -1
+// condition notes what holds of the autoscaler, and since when.
+func (a *autoscaler) condition(kind string, holds bool, reason, message string) {
+	c := api.ScaleCondition{Type: kind, True: holds, Since: a.in.Now, Reason: reason, Message: message}
+	all := slices.Clone(a.record.Conditions)
+	i, known := slices.BinarySearchFunc(all, kind, func(c api.ScaleCondition, kind string) int { return cmp.Compare(c.Type, kind) })
+	if !known {
+		all = slices.Insert(all, i, c)
+	} else if all[i].True == holds {
+		c.Since = all[i].Since
 	}
-	choice := autoscalingv2.MaxChangePolicySelect
-	if rules != nil {
-		if len(rules.Policies) > 0 {
-			policies = rules.Policies
-		}
-		if rules.SelectPolicy != nil {
-			choice = *rules.SelectPolicy
-		}
-	}
-	if choice == autoscalingv2.DisabledPolicySelect {
-		return a.current
-	}
-	allowed := -1
-	for _, policy := range policies {
-		change := max(0, a.allowed(policy, sign))
-		if allowed < 0 || (choice == autoscalingv2.MinChangePolicySelect) == (change < allowed) {
-			allowed = change
-		}
-	}
-	return a.current + sign*min(allowed, sign*(wanted-a.current))
-}
-
-// allowed is how many pods a policy still lets come or go, after what came or went within its period.
-func (a *autoscaler) allowed(policy autoscalingv2.HPAScalingPolicy, sign int) int {
-	done := 0
-	since := a.in.Now.Add(-time.Duration(policy.PeriodSeconds) * time.Second)
-	for _, c := range a.record.Changes {
-		if c.Time.After(since) && c.Pods*sign > 0 {
-			done += c.Pods * sign
-		}
-	}
-	step := int(policy.Value)
-	if policy.Type == autoscalingv2.PercentScalingPolicy {
-		start := a.current - sign*done
-		step = (start*step + 99) / 100 // rounded so that there is always some change
-	}
-	return step - done
+	all[i] = c
+	a.record.Conditions = all
 }

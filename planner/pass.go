@@ -171,8 +171,7 @@ func newPass(in Input, want *wanted) *pass {
 		p.previous[in.Rollouts[i].Ref] = &in.Rollouts[i]
 	}
 	for _, u := range in.Usage {
-		if known, ok := p.usage[u.UID]; !ok || cmp.Or(known.Time.Compare(u.Time),
-			cmp.Compare(known.Used.MilliCPU, u.Used.MilliCPU), cmp.Compare(known.Used.Memory, u.Used.Memory)) < 0 {
+		if known, ok := p.usage[u.UID]; !ok || u.newer(known) {
 			p.usage[u.UID] = u
 		}
 	}

@@ -50,7 +50,9 @@ type Input struct {
 	Claims []api.HeldClaim
 	// Scales are what the last plan said of the autoscalers. Without them their targets keep the pods that they have.
 	Scales []api.ScaleRecord
-	Now    time.Time
+	// ScalePeriod is how often autoscalers reckon; zero is 15 s.
+	ScalePeriod time.Duration
+	Now         time.Time
 }
 
 // A Pod is an observed pod: placed, or still without a node.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +73,10 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		return printRoutes(Compute(w.Input)), nil
 	case "claims":
 		return w.printClaims(), nil
+	case "scales":
+		return w.printScales(), nil
+	case "rounds":
+		return w.rounds(d.CmdArgs[0].Key)
 	case "forget":
 		w.Routes, w.Rollouts, w.Templates, w.Jobs, w.Deployed, w.Scales = nil, nil, nil, nil, nil, nil
 		return "", nil
@@ -131,14 +134,16 @@ func (w *world) observe(words []string) error {
 		w.Nodes = append(w.Nodes, Node{Name: words[1], Labels: parseFields(words[2:])})
 		return nil
 	}
-	if words[0] == "used" { // POD SHARE: so much of what it asked for
-		pod, err := w.pod(words[1])
-		if err != nil {
-			return err
+	if words[0] == "used" { // POD SHARE: so much of what it asked for; "all" are those that there are
+		for i := range w.Pods {
+			if w.Pods[i].UID == w.byAlias[words[1]] || words[1] == "all" {
+				if err := w.use(&w.Pods[i], words[2]); err != nil {
+					return err
+				}
+			}
 		}
-		share, err := strconv.Atoi(words[2])
-		w.Usage = append(w.Usage, Usage{UID: pod.UID, Time: w.Now, Used: api.Resources{Memory: pod.Requests.Memory * int64(share) / 100}})
-		return err
+		w.measure()
+		return nil
 	}
 	for _, name := range words[1:] {
 		if n := w.node(name); n != nil {

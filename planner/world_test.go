@@ -8,7 +8,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -235,21 +234,6 @@ func newLimitRange(meta metav1.ObjectMeta, f fields) *corev1.LimitRange {
 	return &corev1.LimitRange{ObjectMeta: meta, Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{item}}}
 }
 
-func newAutoscaler(meta metav1.ObjectMeta, f fields) *autoscalingv2.HorizontalPodAutoscaler {
-	h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: meta}
-	h.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{Kind: "Deployment", Name: meta.Name}
-	h.Spec.MinReplicas = f.number("min")
-	h.Spec.MaxReplicas = *f.number("max")
-	h.Spec.Metrics = []autoscalingv2.MetricSpec{{
-		Type: autoscalingv2.ResourceMetricSourceType,
-		Resource: &autoscalingv2.ResourceMetricSource{
-			Name:   corev1.ResourceMemory,
-			Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: f.number("memoryShare")},
-		},
-	}}
-	return h
-}
-
 func newBudget(meta metav1.ObjectMeta, f fields) *policyv1.PodDisruptionBudget {
 	b := &policyv1.PodDisruptionBudget{ObjectMeta: meta}
 	app, _ := f.take("app")
@@ -345,8 +329,13 @@ func podSpec(name string, f fields) corev1.PodSpec {
 			}})
 		}
 	}
-	if value, ok := f.take("memory"); ok {
-		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(value)}
+	for _, name := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceCPU} {
+		if value, ok := f.take(string(name)); ok {
+			if c.Resources.Limits == nil {
+				c.Resources.Limits = corev1.ResourceList{}
+			}
+			c.Resources.Limits[name] = resource.MustParse(value)
+		}
 	}
 	if value, ok := f.take("env"); ok {
 		c.Env = []corev1.EnvVar{{Name: "MODE", Value: value}}
@@ -466,8 +455,9 @@ func newSlice(meta metav1.ObjectMeta, f fields) runtime.Object {
 // A world is a fleet of three nodes for tests: it carries plans out, and things happen to its pods.
 type world struct {
 	Input
-	pods      int             // created so far
-	succeeded map[string]bool // UIDs of pods that did
+	pods      int              // created so far
+	succeeded map[string]bool  // UIDs of pods that did
+	shares    map[string]int64 // what pods use of what they ask for, in percent, by UID
 	// aliases name templates by a letter in the order in which they appear, and pods by owner, letter and slot.
 	aliases  map[string]string
 	letters  map[string]string
@@ -481,8 +471,8 @@ func newWorld() *world {
 			Prune: true, ServiceCIDR: "10.96.0.0/24", Now: epoch,
 			Nodes: []Node{{Name: "n1"}, {Name: "n2"}, {Name: "n3"}},
 		},
-		succeeded: map[string]bool{},
-		aliases:   map[string]string{}, letters: map[string]string{}, byAlias: map[string]string{},
+		succeeded: map[string]bool{}, shares: map[string]int64{},
+		aliases: map[string]string{}, letters: map[string]string{}, byAlias: map[string]string{},
 	}
 }
 

@@ -13,13 +13,10 @@ func finishHorizontalPodAutoscaler(i *inspection, h *autoscalingv2.HorizontalPod
 	if h.Spec.MinReplicas != nil && *h.Spec.MinReplicas > h.Spec.MaxReplicas {
 		i.fail([]any{"spec", "minReplicas"}, "%d is more than maxReplicas, %d", *h.Spec.MinReplicas, h.Spec.MaxReplicas)
 	}
-	external := false
 	for n := range h.Spec.Metrics {
-		m := &h.Spec.Metrics[n]
-		external = external || m.Type == autoscalingv2.ObjectMetricSourceType || m.Type == autoscalingv2.ExternalMetricSourceType
-		i.metric([]any{"spec", "metrics", n}, m)
+		i.metric([]any{"spec", "metrics", n}, &h.Spec.Metrics[n])
 	}
-	if h.Spec.MinReplicas != nil && *h.Spec.MinReplicas == 0 && !external {
+	if h.Spec.MinReplicas != nil && *h.Spec.MinReplicas == 0 {
 		i.fail([]any{"spec", "minReplicas"}, "is 0, but without pods there is no use to measure: write 1 or more")
 	}
 	if b := h.Spec.Behavior; b != nil {
@@ -73,6 +70,10 @@ func (i *inspection) metric(at []any, m *autoscalingv2.MetricSpec) {
 			i.fail(under(at, s.field), "may not be set where type is %s", m.Type)
 		case s.target != nil:
 			i.metricTarget(under(at, s.field, "target"), s.target)
+			own := m.Type == autoscalingv2.ResourceMetricSourceType || m.Type == autoscalingv2.ContainerResourceMetricSourceType
+			if own && s.target.Type == autoscalingv2.ValueMetricType {
+				i.fail(under(at, s.field, "target", "type"), "Value is not for what pods use: write Utilization or AverageValue")
+			}
 		}
 	}
 }

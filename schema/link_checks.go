@@ -202,7 +202,12 @@ func (l *linker) scaling() {
 			}
 			continue
 		}
-		if d := l.find(target); d != nil && d.unscaled && d.stands() && l.find(by[0]).stands() {
+		d, scaler := l.find(target), l.find(by[0])
+		if d == nil || !d.stands() || !scaler.stands() {
+			continue
+		}
+		l.measurable(scaler, d)
+		if d.unscaled {
 			l.change(target, func(d *declared) { d.value = withoutReplicas(d.value) })
 		}
 	}

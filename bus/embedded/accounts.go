@@ -39,6 +39,7 @@ accounts {
     ]
     imports: [
       {stream: {account: fleet, subject: "{{.Heartbeats}}"}}
+      {stream: {account: fleet, subject: "{{.Usages}}"}}
       {stream: {account: fleet, subject: "{{.Down}}"}}
       {service: {account: fleet, subject: "{{.Open}}"}}
       {service: {account: fleet, subject: "{{.Up}}"}}
@@ -48,7 +49,7 @@ accounts {
     users: [
       {user: node, password: "{{.Node}}", permissions: {
         publish: [
-{{- range .Reads}} "{{.}}",{{end}}{{range .Writes}} "{{.}}",{{end}} "{{.Heartbeats}}", "{{.Down}}"]
+{{- range .Reads}} "{{.}}",{{end}}{{range .Writes}} "{{.}}",{{end}} "{{.Heartbeats}}", "{{.Usages}}", "{{.Down}}"]
         subscribe: [{{range .Live}}"{{.}}", {{end}}"{{.Open}}", "{{.Up}}", "_INBOX_node.>"]
       }}
       {user: operator, password: "{{.Operator}}", permissions: {
@@ -71,6 +72,7 @@ accounts {
     ]
     exports: [
       {stream: "{{.Heartbeats}}", accounts: [control]}
+      {stream: "{{.Usages}}", accounts: [control]}
       {stream: "{{.Down}}", accounts: [control]}
       {service: "{{.Open}}", accounts: [control]}
       {service: "{{.Up}}", accounts: [control]}
@@ -84,9 +86,11 @@ func renderAccounts(c credentials) (string, error) {
 	data := struct {
 		Controller, Node, Operator string
 		Reads, Writes, Live        []string
-		Heartbeats, Open, Up, Down string
+		Heartbeats, Usages         string
+		Open, Up, Down             string
 	}{
 		Heartbeats: wire.Heartbeat(wire.Any),
+		Usages:     wire.Usage(wire.Any),
 		Open:       wire.Open(wire.Any),
 		Up:         wire.Up("*"),
 		Down:       wire.Down("*"),

@@ -127,6 +127,9 @@ func (d description) print(w io.Writer, now time.Time) error {
 	if d.Isolation != nil {
 		d.Isolation.print(w)
 	}
+	if scaler, ok := d.Object.(autoscalerState); ok {
+		printScale(w, scaler)
+	}
 	for _, p := range d.Pending {
 		fmt.Fprintf(w, "\n%s  Pending: %s\n", p.Pod, p.Reason)
 	}

@@ -31,23 +31,51 @@ type row struct {
 	data  any
 }
 
-// kindNames maps what people write to the kind.
-var kindNames = map[string]string{
-	"po": "Pod", "pod": "Pod", "pods": "Pod",
-	"no": "Node", "node": "Node", "nodes": "Node",
-	"deploy": "Deployment", "deployment": "Deployment", "deployments": "Deployment",
-	"svc": "Service", "service": "Service", "services": "Service",
-	"cm": "ConfigMap", "configmap": "ConfigMap", "configmaps": "ConfigMap",
-	"netpol": "NetworkPolicy", "networkpolicy": "NetworkPolicy", "networkpolicies": "NetworkPolicy",
-	"ns": "Namespace", "namespace": "Namespace", "namespaces": "Namespace",
+// shownKinds are the kinds that can be listed, each with what people call it; the first name is the one that is offered.
+var shownKinds = []struct {
+	kind  string
+	names []string
+}{
+	{"Pod", []string{"pods", "pod", "po"}},
+	{"Node", []string{"nodes", "node", "no"}},
+	{"Deployment", []string{"deployments", "deployment", "deploy"}},
+	{"StatefulSet", []string{"statefulsets", "statefulset", "sts"}},
+	{"DaemonSet", []string{"daemonsets", "daemonset", "ds"}},
+	{"ReplicaSet", []string{"replicasets", "replicaset", "rs"}},
+	{"ReplicationController", []string{"replicationcontrollers", "replicationcontroller", "rc"}},
+	{"Job", []string{"jobs", "job"}},
+	{"CronJob", []string{"cronjobs", "cronjob", "cj"}},
+	{"HorizontalPodAutoscaler", []string{"horizontalpodautoscalers", "horizontalpodautoscaler", "hpa"}},
+	{"PodDisruptionBudget", []string{"poddisruptionbudgets", "poddisruptionbudget", "pdb"}},
+	{"Service", []string{"services", "service", "svc"}},
+	{"NetworkPolicy", []string{"networkpolicies", "networkpolicy", "netpol"}},
+	{"ConfigMap", []string{"configmaps", "configmap", "cm"}},
+	{"Secret", []string{"secrets", "secret"}},
+	{"PersistentVolumeClaim", []string{"persistentvolumeclaims", "persistentvolumeclaim", "pvc"}},
+	{"StorageClass", []string{"storageclasses", "storageclass", "sc"}},
+	{"PriorityClass", []string{"priorityclasses", "priorityclass", "pc"}},
+	{"LimitRange", []string{"limitranges", "limitrange", "limits"}},
+	{"ResourceQuota", []string{"resourcequotas", "resourcequota", "quota"}},
+	{"Namespace", []string{"namespaces", "namespace", "ns"}},
+	{"Cluster", []string{"clusters", "cluster"}},
+}
+
+// kindNames are the names that are offered.
+func kindNames() []string {
+	var names []string
+	for _, k := range shownKinds {
+		names = append(names, k.names[0])
+	}
+	return names
 }
 
 func parseKind(s string) (string, error) {
-	kind, ok := kindNames[strings.ToLower(s)]
-	if !ok {
-		return "", fmt.Errorf("unknown kind %q: it is pods, nodes, deployments, services, configmaps, networkpolicies or namespaces", s)
+	for _, k := range shownKinds {
+		if slices.Contains(k.names, strings.ToLower(s)) {
+			return k.kind, nil
+		}
 	}
-	return kind, nil
+	return "", fmt.Errorf("unknown kind %q: it is one of %s", s, strings.Join(kindNames(), ", "))
 }
 
 func (a app) getCommand() *cobra.Command {
@@ -93,7 +121,7 @@ func completeKind(_ *cobra.Command, args []string, _ string) ([]string, cobra.Sh
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return []string{"pods", "nodes", "deployments", "services", "configmaps", "networkpolicies", "namespaces"}, cobra.ShellCompDirectiveNoFileComp
+	return kindNames(), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (v view) print(w io.Writer, out format, single bool) error {
@@ -146,6 +174,8 @@ func fetchView(ctx context.Context, conn *bus.Conn, kind string, now time.Time) 
 	switch kind {
 	case "Deployment":
 		return deploymentView(objects, report), nil
+	case "HorizontalPodAutoscaler":
+		return autoscalerView(objects, report), nil
 	case "Service":
 		return serviceView(objects, state.Routes), nil
 	case "NetworkPolicy":

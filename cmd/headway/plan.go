@@ -181,6 +181,9 @@ func printText(w io.Writer, p controller.Preview) error {
 			fmt.Fprintf(&b, "  %s %s%s: %s\n", signs[string(a.Kind)], a.Pod.Pod, where(a), a.Reason)
 		}
 	}
+	for _, s := range p.Scales {
+		fmt.Fprintf(&b, "\n* %s\n", scaledBy(s))
+	}
 	for _, problem := range p.Problems {
 		fmt.Fprintf(&b, "\n! %s\n", problem)
 	}
@@ -203,6 +206,12 @@ func printMarkdown(w io.Writer, p controller.Preview) error {
 			fields = append(fields, "`"+strings.NewReplacer("|", "\\|", "`", "'").Replace(f.String())+"`")
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", signOf(p, o), o.Ref, o.Source, strings.Join(fields, "<br>"))
+	}
+	for i, s := range p.Scales {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "- %s\n", scaledBy(s))
 	}
 	for i, step := range p.Steps {
 		if i == 0 {

@@ -60,7 +60,7 @@ func explain(path string, recursive bool) (schema.Explanation, error) {
 		steps[i], _, _ = strings.Cut(s, "[")
 	}
 	kind := steps[0]
-	if known, ok := kindNames[strings.ToLower(kind)]; ok {
+	if known, err := parseKind(kind); err == nil {
 		kind = known // deploy, svc and other short names
 	}
 	return compiler.Explain(kind, steps[1:], recursive)

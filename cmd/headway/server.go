@@ -33,6 +33,7 @@ type serverOptions struct {
 	nats, credentials  string
 	serviceCIDR        string
 	nodeLease          time.Duration
+	scalePeriod        time.Duration
 	webhook            string
 	webhookSecret      string
 	verbose            bool
@@ -47,6 +48,7 @@ func (o *serverOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.email, "email", "headway@localhost", "address under which the control plane commits, where it reverts what failed")
 	f.StringVar(&o.serviceCIDR, "service-cidr", "10.96.0.0/16", "range of the services' addresses")
 	f.DurationVar(&o.nodeLease, "node-lease", 10*time.Second, "how long a node may be silent before its pods are replaced")
+	f.DurationVar(&o.scalePeriod, "autoscaler-period", 15*time.Second, "how often autoscalers reckon, and nodes say what their pods use")
 	f.StringVar(&o.webhook, "webhook", "", "address on which to take push webhooks, such as :9443 (default: none)")
 	f.StringVar(&o.webhookSecret, "webhook-secret-file", "", "file with the secret that webhooks are signed with")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
@@ -116,6 +118,7 @@ func runServer(ctx context.Context, o serverOptions, started chan<- struct{}, lo
 		Reverter:    gitReverter{o.repo, o.branch, revert.Person{Name: "headway", Email: o.email}},
 		ServiceCIDR: o.serviceCIDR,
 		NodeLease:   o.nodeLease,
+		ScalePeriod: o.scalePeriod,
 		Logger:      log.With("part", "controller"),
 	})
 	if err != nil {

@@ -32,6 +32,8 @@ type Options struct {
 	Containerd string
 	// NodeLease is how long a node may be silent; empty is the server's default.
 	NodeLease string
+	// AutoscalerPeriod is how often autoscalers reckon; empty is the server's default.
+	AutoscalerPeriod string
 	// Log takes the words of headway's own standard error.
 	Log io.Writer
 }
@@ -94,6 +96,9 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	}
 	if o.NodeLease != "" {
 		args = append(args, "--node-lease", o.NodeLease)
+	}
+	if o.AutoscalerPeriod != "" {
+		args = append(args, "--autoscaler-period", o.AutoscalerPeriod)
 	}
 	_, err = c.Headway(ctx, args...)
 	return err

@@ -56,7 +56,7 @@ func open(t *testing.T) *stage {
 	t.Helper()
 	testenv.RequireRoot(t)
 	c, err := cluster.Start(t.Context(), cluster.Options{
-		Binary: headway, Nodes: 3, Containerd: testenv.Containerd(t), NodeLease: nodeLease, Log: t.Output(),
+		Binary: headway, Nodes: 3, Containerd: testenv.Containerd(t), NodeLease: nodeLease, AutoscalerPeriod: "2s", Log: t.Output(),
 		Manifests: os.DirFS(filepath.Join("..", "..", "examples", "shop", "manifests")),
 	})
 	if err != nil {

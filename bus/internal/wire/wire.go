@@ -47,6 +47,9 @@ func Live(bucket, key string) string { return "headway.live." + bucket + "." + k
 // Heartbeat carries a node's lease renewals.
 func Heartbeat(node string) string { return "headway.heartbeat." + node }
 
+// Usage carries what a node's containers use.
+func Usage(node string) string { return "headway.usage." + node }
+
 // EventsFrom carries the events of one origin; Any is all of them.
 func EventsFrom(origin string) string { return "headway.events." + origin }
 
