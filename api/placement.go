@@ -102,6 +102,8 @@ type Placement struct {
 	// Claims are the claims that the pod has for itself, by the volume of the template that each stands behind: the
 	// claimName there is the same for all replicas of a StatefulSet, and this goes before it.
 	Claims map[string]string `json:"claims,omitempty"`
+	// Volumes are the declared volumes that claims of the pod are bound to, by the volume of the template.
+	Volumes map[string]BoundVolume `json:"volumes,omitempty"`
 	// Protected repeats the owner's annotation headway.dev/protect, for when the owner is gone from Git and nothing
 	// but the pod is left to tell.
 	Protected bool `json:"protected,omitempty"`

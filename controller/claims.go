@@ -25,6 +25,9 @@ func (s *state) heldClaims() []api.HeldClaim {
 func (s *state) claimsByNode() map[string][]api.Ref {
 	newest := map[api.Ref]api.HeldClaim{}
 	for _, c := range s.heldClaims() {
+		if c.Volume != "" { // the scheduler goes by where its volume may be
+			continue
+		}
 		if last, ok := newest[c.Ref]; !ok || c.Time.After(last.Time) {
 			newest[c.Ref] = c
 		}
@@ -36,17 +39,20 @@ func (s *state) claimsByNode() map[string][]api.Ref {
 	return byNode
 }
 
-// claimNames are the claims that a pod uses: those of its template, or in their place its own. Of a template that is not at
-// hand, only its own are known.
-func claimNames(spec *corev1.PodSpec, own map[string]string) []string {
+// claimNames are the claims with directories that a pod uses: those of its template, or in their place its own. Of a template
+// that is not at hand, only its own are known.
+func claimNames(spec *corev1.PodSpec, p api.Placement) []string {
 	names := map[string]bool{}
-	for _, name := range own {
-		names[name] = true
+	for volume, name := range p.Claims {
+		if _, declared := p.Volumes[volume]; !declared {
+			names[name] = true
+		}
 	}
 	if spec != nil {
 		for i := range spec.Volumes {
 			v := &spec.Volumes[i]
-			if _, has := own[v.Name]; v.PersistentVolumeClaim != nil && !has {
+			_, own := p.Claims[v.Name]
+			if _, declared := p.Volumes[v.Name]; v.PersistentVolumeClaim != nil && !own && !declared {
 				names[v.PersistentVolumeClaim.ClaimName] = true
 			}
 		}

@@ -372,7 +372,7 @@ func (b *fakeBus) PublishEvent(_ context.Context, e api.Event) error {
 
 // describePod names a pod by owner, image, slot and incarnation.
 func describePod(p api.Placement) string {
-	return p.Owner.Name + ":" + p.Labels["image"] + describeSlot(p)
+	return p.Owner.Name + ":" + p.Labels["image"] + describeSlot(p) + describeVolumes(p)
 }
 
 func describeSlot(p api.Placement) string { return fmt.Sprintf("#%d.%d", p.Slot, p.Incarnation) }

@@ -85,10 +85,15 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 	if pull, ok := args["pull"]; ok {
 		spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: pull}}
 	}
+	mountClaim(&spec, args["mounts"])
 	switch kind {
 	case "account":
 		a := &corev1.ServiceAccount{ObjectMeta: meta, ImagePullSecrets: []corev1.LocalObjectReference{{Name: args["pull"]}}}
 		return api.Object{Ref: api.Ref{Kind: "ServiceAccount", Namespace: "shop", Name: name}, Value: a}, nil
+	case "claim":
+		return newClaim(meta, args), nil
+	case "volume":
+		return newVolume(name, args), nil
 	case "deployment":
 		replicas := int32(1)
 		if _, err := fmt.Sscan(args["replicas"], &replicas); args["replicas"] != "" && err != nil {

@@ -17,14 +17,15 @@ type machine struct {
 	bus     *fakeBus
 	info    api.NodeInfo
 	pods    map[string]api.PodStatus
-	given   api.Assignment // the newest taken up
-	started []string       // every start of a pod, ever
-	next    int            // of the addresses
-	slow    bool           // what it starts does not get ready
-	deaf    bool           // it does not acknowledge routes
-	cut     bool           // nothing reaches it, nothing comes from it
-	away    bool           // it was cut off, and has not obeyed since
-	peers   []*machine     // whose routes must be without a pod that ends, where the test runs by hand
+	claims  []api.HeldClaim // with declared volumes
+	given   api.Assignment  // the newest taken up
+	started []string        // every start of a pod, ever
+	next    int             // of the addresses
+	slow    bool            // what it starts does not get ready
+	deaf    bool            // it does not acknowledge routes
+	cut     bool            // nothing reaches it, nothing comes from it
+	away    bool            // it was cut off, and has not obeyed since
+	peers   []*machine      // whose routes must be without a pod that ends, where the test runs by hand
 	mu      sync.Mutex
 }
 
@@ -94,6 +95,7 @@ func (m *machine) take(a api.Assignment, now time.Time) {
 		}
 		m.next++
 		m.started = append(m.started, describePod(p))
+		m.bindClaims(p, now)
 		m.pods[p.UID] = api.PodStatus{
 			Placement: p, Phase: api.PodRunning, Started: now,
 			IP: fmt.Sprintf("10.244.%s.%d", strings.TrimPrefix(m.info.Name, "n"), m.next),
@@ -120,7 +122,7 @@ func (m *machine) end(name string, phase api.PodPhase, now time.Time) {
 
 // report tells the bus of every pod.
 func (m *machine) report(now time.Time) {
-	status := api.NodeStatus{Node: m.info.Name, Time: now, Term: m.given.Term, Sequence: m.given.Sequence, Pods: []api.PodStatus{}, Jobs: m.given.Jobs}
+	status := api.NodeStatus{Node: m.info.Name, Time: now, Term: m.given.Term, Sequence: m.given.Sequence, Pods: []api.PodStatus{}, Jobs: m.given.Jobs, Claims: m.claims}
 	for _, p := range m.pods {
 		status.Pods = append(status.Pods, p)
 	}

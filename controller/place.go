@@ -38,7 +38,7 @@ func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
 			a := creations[d.Pod.UID]
 			s.preempt(d, pods, a.Commit, now)
 			if d.Node != "" {
-				err := s.create(a, d.Node, plan.Blobs, now)
+				err := s.create(a, d, plan.Blobs, now)
 				if err == nil {
 					continue
 				}
@@ -78,9 +78,9 @@ func namespaceLabels(objects []api.Object) map[string]map[string]string {
 }
 
 // create gives a pod to a node. The error says why that cannot be.
-func (s *state) create(a planner.Action, node string, blobs map[api.Digest][]byte, now time.Time) error {
-	placement := a.Placement()
-	placement.Node = node
+func (s *state) create(a planner.Action, d scheduler.Decision, blobs map[api.Digest][]byte, now time.Time) error {
+	node, placement := d.Node, a.Placement()
+	placement.Node, placement.Volumes = node, a.Bound(d.Volumes)
 	var err error
 	if placement.Sealed, err = s.seal(a.Pod.Template, a.Template, a.Pod.Pod.Namespace, node); err != nil {
 		return err

@@ -229,15 +229,33 @@ func occupied(p api.Placement, template *api.PodTemplate) scheduler.Running {
 	if template != nil {
 		r.Spec = &template.Spec
 	}
-	r.Claims = claimNames(r.Spec, p.Claims)
+	r.Claims = claimNames(r.Spec, p)
 	return r
 }
 
 // unplacedPod is a pod to be created, as the scheduler sees it.
 func unplacedPod(a planner.Action) scheduler.Pod {
 	p := a.Placement()
+	p.Volumes = a.Bound(nil)
 	return scheduler.Pod{
 		Identity: a.Pod, Spec: &a.Template.Spec, Labels: p.Labels, Requests: p.Requests, Pinned: a.Pinned,
-		Claims: claimNames(&a.Template.Spec, p.Claims),
+		Claims: claimNames(&a.Template.Spec, p), Volumes: volumeClaims(a),
 	}
+}
+
+// volumeClaims are the claims of a pod to be created that need declared volumes.
+func volumeClaims(a planner.Action) []scheduler.VolumeClaim {
+	var claims []scheduler.VolumeClaim
+	for _, choice := range a.VolumeChoices() {
+		c := scheduler.VolumeClaim{Claim: choice.Claim}
+		for _, v := range choice.Volumes {
+			volume := scheduler.Volume{Name: v.Name}
+			if v.Spec.NodeAffinity != nil {
+				volume.Affinity = v.Spec.NodeAffinity.Required
+			}
+			c.Choices = append(c.Choices, volume)
+		}
+		claims = append(claims, c)
+	}
+	return claims
 }

@@ -186,7 +186,7 @@ func (r *rehearsal) place(actions []planner.Action) []PreviewAction {
 				continue
 			}
 			placement := a.Placement()
-			placement.Node = d.Node
+			placement.Node, placement.Volumes = d.Node, a.Bound(d.Volumes)
 			r.placed[d.Pod.UID] = d.Node
 			r.running = append(r.running, occupied(placement, a.Template))
 		}

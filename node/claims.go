@@ -17,7 +17,8 @@ import (
 const claimKind = "PersistentVolumeClaim"
 
 // claims are the storage that outlives the pods on this machine: a directory each, and a list of them with what the node
-// was last told of each. Nothing is deleted but what an assignment names as released.
+// was last told of each. Nothing is deleted but what an assignment names as released. Of a claim that is bound to a
+// declared volume there is only the note on the list.
 type claims struct {
 	disk disk
 	node string
@@ -78,19 +79,28 @@ func (c *claims) hold(ref api.Ref, uid string, now time.Time) (dir string, err e
 	if dir, err = c.disk.claimDir(ref.Namespace, ref.Name); err != nil {
 		return "", err
 	}
+	return dir, c.note(ref, "", uid, now)
+}
+
+// bind notes that a pod has a claim which is bound to a declared volume, before anything is written to that.
+func (c *claims) bind(ref api.Ref, volume, uid string, now time.Time) error {
+	return c.note(ref, volume, uid, now)
+}
+
+func (c *claims) note(ref api.Ref, volume, uid string, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.noteUse(ref, uid)
 	held, known := c.held[ref]
 	if known && c.given[ref] == uid {
-		return dir, nil
+		return nil
 	}
 	if !known {
 		held = api.HeldClaim{Claim: api.Claim{Ref: ref}, Node: c.node}
 	}
-	held.Time = now
+	held.Time, held.Volume = now, volume
 	c.held[ref], c.given[ref] = held, uid
-	return dir, c.save()
+	return c.save()
 }
 
 // leave notes that a pod is gone.
@@ -108,7 +118,8 @@ func (c *claims) follow(a api.Assignment) (deleted []api.ReleasedClaim, err erro
 	defer c.mu.Unlock()
 	changed := false
 	for _, told := range a.Claims {
-		if held, ok := c.held[told.Ref]; ok && held.Claim != told {
+		held, ok := c.held[told.Ref]
+		if told.Volume = held.Volume; ok && held.Claim != told { // where the data is, the node knows best
 			held.Claim, changed = told, true
 			c.held[told.Ref] = held
 		}
@@ -118,11 +129,7 @@ func (c *claims) follow(a api.Assignment) (deleted []api.ReleasedClaim, err erro
 		if _, ok := c.held[released.Ref]; !ok || len(c.used[released.Ref]) > 0 {
 			continue
 		}
-		dir, err := c.disk.claimDir(released.Ref.Namespace, released.Ref.Name)
-		if err == nil {
-			err = os.RemoveAll(dir)
-		}
-		if err != nil {
+		if err := c.deleteData(released.Ref); err != nil {
 			failed = append(failed, fmt.Errorf("delete the data of %s: %w", released.Ref, err))
 			continue
 		}
@@ -133,6 +140,18 @@ func (c *claims) follow(a api.Assignment) (deleted []api.ReleasedClaim, err erro
 		failed = append(failed, c.save())
 	}
 	return deleted, errors.Join(failed...)
+}
+
+// deleteData deletes the directory of a claim. The files of a declared volume are its author's.
+func (c *claims) deleteData(ref api.Ref) error {
+	if c.held[ref].Volume != "" {
+		return nil
+	}
+	dir, err := c.disk.claimDir(ref.Namespace, ref.Name)
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 // list gives the claims by ref.

@@ -111,3 +111,38 @@ func TestClaimsOfUnknownPods(t *testing.T) {
 	delete(a.pods, "u1")
 	is(false, "when the pod is gone")
 }
+
+// TestDeclaredVolume: of a claim that is bound to a declared volume a node keeps the binding, whatever it is told, and when
+// that is released the files stay.
+func TestDeclaredVolume(t *testing.T) {
+	d := disk{dir: t.TempDir()}
+	c := newClaims(d, "n1")
+	ref := api.Ref{Kind: claimKind, Namespace: "shop", Name: "data"}
+	dir, err := d.claimDir(ref.Namespace, ref.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil { // as if it were left of an earlier claim of the name
+		t.Fatal(err)
+	}
+	if err := c.bind(ref, "pv", "u1", time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.follow(api.Assignment{Claims: []api.Claim{{Ref: ref, Owner: ref, Size: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	again := newClaims(d, "n1")
+	if err := again.restore(); err != nil {
+		t.Fatal(err)
+	}
+	if list := again.list(); len(list) != 1 || list[0].Volume != "pv" || list[0].Size != 1 {
+		t.Errorf("after a restart: %+v", list)
+	}
+	deleted, err := again.follow(api.Assignment{Released: []api.ReleasedClaim{{Ref: ref, Node: "n1"}}})
+	if err != nil || len(deleted) != 1 || len(again.list()) > 0 {
+		t.Errorf("released %v, %v; left are %v", deleted, err, again.list())
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Error(err)
+	}
+}

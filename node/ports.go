@@ -179,6 +179,8 @@ type VolumeConfig struct {
 	Secrets  map[string]api.SecretData // by name
 	// Claims are the machine's directories behind claims, by the name of the volume.
 	Claims map[string]string
+	// Volumes are the declared volumes that claims are bound to, by the name of the volume.
+	Volumes map[string]api.BoundVolume
 	// Downward gives what a file of the downward API holds.
 	Downward func(file corev1.DownwardAPIVolumeFile) (string, error)
 }

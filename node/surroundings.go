@@ -75,19 +75,24 @@ func (p *pod) volumeConfig(ctx context.Context) (VolumeConfig, error) {
 		return VolumeConfig{}, err
 	}
 	return VolumeConfig{
-		UID: p.uid, Template: p.template, Configs: p.configs, Secrets: s.secrets, Claims: claims, Downward: s.file,
+		UID: p.uid, Template: p.template, Configs: p.configs, Secrets: s.secrets, Claims: claims, Volumes: p.record.Placement.Volumes, Downward: s.file,
 	}, nil
 }
 
-// claims are the directories of the claims that the pod uses, by the volume.
+// claims are the directories of the claims that the pod uses, by the volume. Those that are bound to declared volumes are only
+// noted.
 func (p *pod) claims() (map[string]string, error) {
 	dirs := map[string]string{}
 	for volume, ref := range claimsOf(p.template, p.record.Placement) {
-		dir, err := p.host.claims.hold(ref, p.uid, time.Now())
+		var err error
+		if bound, ok := p.record.Placement.Volumes[volume]; ok {
+			err = p.host.claims.bind(ref, bound.Volume, p.uid, time.Now())
+		} else {
+			dirs[volume], err = p.host.claims.hold(ref, p.uid, time.Now())
+		}
 		if err != nil {
 			return nil, fmt.Errorf("volume %s: %w", volume, err)
 		}
-		dirs[volume] = dir
 		p.host.status.set()
 	}
 	return dirs, nil

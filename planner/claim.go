@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,12 @@ type storage struct {
 	sets     []api.Object          // the StatefulSets that make claims, ordered by ref
 	// classes are the provisioners of the declared StorageClasses, by name.
 	classes map[string]string
+	// volumes are the PersistentVolumes, the smallest first. offered are their classes, and named those that a claim asks for
+	// by name, with the claim.
+	volumes []*corev1.PersistentVolume
+	offered map[string]bool
+	named   map[string]api.Ref
+	specs   map[api.Ref]*corev1.PersistentVolumeClaimSpec // of the declared claims
 	// refused says of a declared claim why there can be no such storage.
 	refused  map[api.Ref]string
 	problems []api.Problem
@@ -29,27 +36,32 @@ func claimRef(namespace, name string) api.Ref {
 }
 
 func newStorage(objects []api.Object) *storage {
-	s := &storage{declared: map[api.Ref]api.Claim{}, classes: map[string]string{}, refused: map[api.Ref]string{}}
+	s := &storage{
+		declared: map[api.Ref]api.Claim{}, classes: map[string]string{}, refused: map[api.Ref]string{},
+		offered: map[string]bool{}, named: map[string]api.Ref{}, specs: map[api.Ref]*corev1.PersistentVolumeClaimSpec{},
+	}
 	for i := range objects {
-		if class, ok := objects[i].Value.(*storagev1.StorageClass); ok {
-			s.classes[class.Name] = class.Provisioner
+		switch v := objects[i].Value.(type) {
+		case *storagev1.StorageClass:
+			s.classes[v.Name] = v.Provisioner
+		case *corev1.PersistentVolume:
+			s.addVolume(v)
 		}
 	}
+	slices.SortFunc(s.volumes, compareVolumes)
 	for _, o := range objects {
 		switch v := o.Value.(type) {
 		case *corev1.PersistentVolumeClaim:
 			c := newClaim(o.Ref, &v.Spec)
 			c.Owner = o.Ref
-			s.declared[o.Ref] = c
+			s.declared[o.Ref], s.specs[o.Ref] = c, &v.Spec
+			if by, named := s.named[v.Spec.VolumeName]; v.Spec.VolumeName != "" && (!named || o.Ref.Compare(by) < 0) {
+				s.named[v.Spec.VolumeName] = o.Ref
+			}
 			if field, why := s.refuse(&v.Spec); why != "" {
 				s.refused[o.Ref] = why
 				s.problems = append(s.problems, api.Problem{Ref: o.Ref, Source: o.Source, Field: "spec." + field, Message: why})
 			}
-		case *corev1.PersistentVolume:
-			s.problems = append(s.problems, api.Problem{
-				Ref: o.Ref, Source: o.Source, Warning: true,
-				Message: "it is not used: storage is made for claims as their pods come. Declare only the claim; or, for a certain directory of a node, a hostPath volume in a pod with a node selector",
-			})
 		case *appsv1.StatefulSet:
 			if len(v.Spec.VolumeClaimTemplates) > 0 {
 				s.sets = append(s.sets, o)
@@ -72,11 +84,15 @@ func (s *storage) refuse(spec *corev1.PersistentVolumeClaimSpec) (field, why str
 	provisioner, declared := s.classes[class]
 	switch {
 	case spec.VolumeName != "":
-		return "volumeName", fmt.Sprintf("the volume %s is not used here: storage is made for each claim. Leave the name out", spec.VolumeName)
-	case declared && provisioner != api.LocalProvisioner:
+		if s.volume(spec.VolumeName) == nil {
+			return "volumeName", fmt.Sprintf("there is no PersistentVolume %s: declare it, or leave the name out", spec.VolumeName)
+		}
+	case s.offered[class]:
+	case declared && provisioner != api.LocalProvisioner && provisioner != api.NoProvisioner:
 		return "storageClassName", fmt.Sprintf("the storage class %s is of %s, which is not run here: give it the provisioner %s", class, provisioner, api.LocalProvisioner)
 	case !declared && class != "" && class != api.LocalClass:
-		return "storageClassName", fmt.Sprintf("there is no storage class %s: take %s, or declare a StorageClass %s with the provisioner %s", class, api.LocalClass, class, api.LocalProvisioner)
+		return "storageClassName", fmt.Sprintf("there is no storage class %s: take %s, or declare a StorageClass %s with the provisioner %s, or a PersistentVolume of that class",
+			class, api.LocalClass, class, api.LocalProvisioner)
 	}
 	return "", ""
 }
@@ -95,6 +111,11 @@ func (s *storage) check(o api.Object, spec *corev1.PodSpec) error {
 	}
 	for i := range spec.Volumes {
 		v := &spec.Volumes[i]
+		if v.Ephemeral != nil {
+			if err := s.checkEphemeral(v); err != nil {
+				return err
+			}
+		}
 		if v.PersistentVolumeClaim == nil || own[v.Name] {
 			continue
 		}
@@ -103,26 +124,32 @@ func (s *storage) check(o api.Object, spec *corev1.PodSpec) error {
 		switch why := s.refused[ref]; {
 		case why != "":
 			return fmt.Errorf("%s: %s", ref, why)
-		case !declared && !s.made(ref):
+		case !declared && s.specOf(ref) == nil:
 			return fmt.Errorf("not declared: claim %s/%s (used by volume %s); declare it", ref.Namespace, ref.Name, v.Name)
 		}
 	}
 	return nil
 }
 
-// made reports whether a StatefulSet makes claims of such a name.
-func (s *storage) made(ref api.Ref) bool {
-	return slices.ContainsFunc(s.sets, func(o api.Object) bool {
+// specOf is what a claim asks for: as it is declared, or as a StatefulSet makes claims of such a name. Nil is neither.
+func (s *storage) specOf(ref api.Ref) *corev1.PersistentVolumeClaimSpec {
+	if spec := s.specs[ref]; spec != nil {
+		return spec
+	}
+	for _, o := range s.sets {
 		set, ok := o.Value.(*appsv1.StatefulSet)
-		return ok && o.Ref.Namespace == ref.Namespace && slices.ContainsFunc(set.Spec.VolumeClaimTemplates, func(t corev1.PersistentVolumeClaim) bool {
-			prefix := t.Name + "-" + set.Name + "-"
-			if len(ref.Name) <= len(prefix) || ref.Name[:len(prefix)] != prefix {
-				return false
+		if !ok || o.Ref.Namespace != ref.Namespace {
+			continue
+		}
+		for i := range set.Spec.VolumeClaimTemplates {
+			t := &set.Spec.VolumeClaimTemplates[i]
+			ordinal, found := strings.CutPrefix(ref.Name, t.Name+"-"+set.Name+"-")
+			if _, err := strconv.ParseUint(ordinal, 10, 31); found && err == nil {
+				return &t.Spec
 			}
-			_, err := strconv.ParseUint(ref.Name[len(prefix):], 10, 31)
-			return err == nil
-		})
-	})
+		}
+	}
+	return nil
 }
 
 // claims puts all claims into the plan: those that are wanted, those that are only kept, and those that may be deleted. What
@@ -145,6 +172,14 @@ func (p *pass) claims() {
 	}
 	used := p.usedClaims()
 	for _, held := range p.in.Claims {
+		if held.Volume != "" {
+			if why := p.heldVolume(&held, used[held.Ref]); why != "" {
+				p.release(&held, why)
+			} else if _, ok := wanted[held.Ref]; !ok {
+				p.plan.Claims = append(p.plan.Claims, held.Claim)
+			}
+			continue
+		}
 		if _, ok := wanted[held.Ref]; ok {
 			continue
 		}
@@ -156,14 +191,19 @@ func (p *pass) claims() {
 			p.plan.Claims = append(p.plan.Claims, held.Claim)
 			continue
 		}
-		p.plan.Released = append(p.plan.Released, api.ReleasedClaim{Ref: held.Ref, Node: held.Node, Reason: why, Commit: p.in.Revision.Commit})
+		p.release(&held, why)
 	}
 	for _, c := range wanted {
+		c.Volume = p.bindings.volumes[c.Ref]
 		p.plan.Claims = append(p.plan.Claims, c)
 	}
 	slices.SortFunc(p.plan.Claims, compareClaims)
 	p.plan.Claims = slices.CompactFunc(p.plan.Claims, func(a, b api.Claim) bool { return a.Ref == b.Ref })
 	slices.SortFunc(p.plan.Released, func(a, b api.ReleasedClaim) int { return cmp.Or(a.Ref.Compare(b.Ref), cmp.Compare(a.Node, b.Node)) })
+}
+
+func (p *pass) release(held *api.HeldClaim, why string) {
+	p.plan.Released = append(p.plan.Released, api.ReleasedClaim{Ref: held.Ref, Node: held.Node, Reason: why, Commit: p.in.Revision.Commit})
 }
 
 // compareClaims orders claims; of two that nodes tell of differently that is first which lets less be deleted.
@@ -179,7 +219,7 @@ func compareClaims(a, b api.Claim) int {
 		return n
 	}
 	return cmp.Or(a.Ref.Compare(b.Ref), cmp.Compare(number(a), number(b)), a.Owner.Compare(b.Owner),
-		cmp.Compare(a.Ordinal, b.Ordinal), cmp.Compare(a.Size, b.Size), cmp.Compare(a.Class, b.Class))
+		cmp.Compare(a.Ordinal, b.Ordinal), cmp.Compare(a.Size, b.Size), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Volume, b.Volume))
 }
 
 // claimsOf adds the claims of a set's wanted ordinals, named as in Kubernetes.
@@ -247,6 +287,9 @@ func (p *pass) claimsOfPod(pod *Pod) []api.Ref {
 	var refs []api.Ref
 	for _, name := range pod.Claims {
 		refs = append(refs, claimRef(pod.Pod.Namespace, name))
+	}
+	for _, v := range pod.Volumes { // even where the template is not at hand
+		refs = append(refs, claimRef(pod.Pod.Namespace, v.Claim))
 	}
 	if spec := p.specOf(pod); spec != nil {
 		refs = append(refs, sharedClaims(pod.Pod.Namespace, spec, pod.Claims)...)

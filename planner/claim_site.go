@@ -23,12 +23,17 @@ func (p *pass) bind(a *Action, template *api.PodTemplate) bool {
 	if len(shared) == 0 && len(a.own.claims) == 0 {
 		return true
 	}
-	s := p.claimSites(len(shared) > 0)
 	refs := slices.Clone(shared)
 	for _, name := range a.own.claims {
 		refs = append(refs, claimRef(a.Pod.Pod.Namespace, name))
 	}
 	slices.SortFunc(refs, api.Ref.Compare)
+	refs, ok := p.volumes(a, slices.Compact(refs))
+	if !ok {
+		return false
+	}
+	shared = slices.DeleteFunc(shared, func(ref api.Ref) bool { return !slices.Contains(refs, ref) })
+	s := p.claimSites(len(shared) > 0)
 	for _, ref := range refs {
 		node, known := s.held[ref]
 		if !known {
@@ -81,6 +86,9 @@ func (p *pass) claimSites(withPods bool) *sites {
 		newest := map[api.Ref]*api.HeldClaim{}
 		for i := range p.in.Claims {
 			held := &p.in.Claims[i]
+			if held.Volume != "" { // on whatever nodes its volume allows
+				continue
+			}
 			known := slices.ContainsFunc(p.nodes, func(n *Node) bool { return n.Name == held.Node })
 			if before := newest[held.Ref]; known && (before == nil || cmp.Or(held.Time.Compare(before.Time), cmp.Compare(before.Node, held.Node)) > 0) {
 				newest[held.Ref] = held

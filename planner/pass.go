@@ -115,6 +115,8 @@ type pass struct {
 	atomic   bool                // what a commit changes goes together
 	failed   map[string]api.Ref  // the commits of which a rollout failed, and which one
 	sites    *sites              // nil until a pod with claims is made
+	bindings *bindings           // of claims and declared volumes
+	ownKnown bool                // the bindings know of directories that no node has reported yet
 	refused  map[api.Ref]bool    // the workloads whose refusal has been told
 	// templates are those of the wanted workloads; nil until they are asked for.
 	templates map[api.Digest]*api.PodTemplate
@@ -142,6 +144,7 @@ func newPass(in Input, want *wanted) *pass {
 		quotas:    map[string][]*quota{},
 		budgets:   slices.Clone(want.budgets),
 		refused:   map[api.Ref]bool{},
+		bindings:  bindingsOf(&in),
 		records:   map[recordKey]api.JobRecord{},
 		kept:      map[recordKey]api.JobRecord{},
 		recordsOf: map[api.Ref][]*api.JobRecord{},

@@ -145,11 +145,12 @@ type own struct {
 	labels, annotations map[string]string
 	hostname            string
 	claims              map[string]string
+	choices             []VolumeChoice
 	protected           bool
 	dependsOn           []api.Ref
 }
 
-// Placement is the pod that a creation makes, before it has a node.
+// Placement is the pod that a creation makes, before it has a node and volumes (Bound).
 func (a Action) Placement() api.Placement {
 	p := api.Placement{PodIdentity: a.Pod}
 	if a.Template != nil {

@@ -68,18 +68,15 @@ func newPruning(in *Input) *pruning {
 	}
 	total := p.find(in)
 	approvals := parseApprovals(in.Revision.Message)
-	counted := 0
+	counted, bindings := 0, bindingsOf(in)
 	for i := range p.deletions {
 		d := &p.deletions[i]
-		careful := d.protected || d.Ref.Kind == "Namespace" || d.Ref.Kind == "PersistentVolumeClaim"
+		why := lossOf(d, bindings)
+		careful := why != ""
 		d.approved = approvals.cover(d.Ref, careful)
 		switch {
 		case d.approved:
 		case careful:
-			why := "it is protected by the annotation " + ProtectAnnotation
-			if !d.protected {
-				why = "what it holds would be lost"
-			}
 			d.Held = fmt.Sprintf("it is gone from Git, but %s: it stays. Declare it again, or delete it by a commit whose message has the line %q",
 				why, ApproveTrailer+": "+d.Ref.String())
 			p.problems = append(p.problems, api.Problem{Ref: d.Ref, Source: d.Source, Message: d.Held, Warning: true})
@@ -92,6 +89,21 @@ func newPruning(in *Input) *pruning {
 	}
 	p.putInOrder(in)
 	return p
+}
+
+// lossOf says what makes a deletion one that has to be approved; empty is nothing. The data of a claim that is bound to a
+// declared volume stays on that, so that there it is the volume which counts.
+func lossOf(d *Deletion, b *bindings) string {
+	claim, bound := b.boundTo(d.Ref)
+	switch {
+	case d.protected:
+		return "it is protected by the annotation " + ProtectAnnotation
+	case d.Ref.Kind == "Namespace", d.Ref.Kind == "PersistentVolumeClaim" && b.volumes[d.Ref] == "":
+		return "what it holds would be lost"
+	case bound:
+		return "it has the data of " + claim.String()
+	}
+	return ""
 }
 
 // find lists what Git does not hold of what was in force, or runs. It gives how many objects there are of old and new.
@@ -137,7 +149,10 @@ func (p *pruning) find(in *Input) int {
 		}
 	}
 	for i := range in.Claims { // maybe nobody knows of it any more but the node that has it
-		if held := &in.Claims[i]; held.Owner == held.Ref && !desired[held.Ref] {
+		switch held := &in.Claims[i]; {
+		case held.Volume != "" && !desired[volumeRef(held.Volume)]:
+			find(volumeRef(held.Volume))
+		case held.Volume == "" && held.Owner == held.Ref && !desired[held.Ref]:
 			find(held.Ref)
 		}
 	}

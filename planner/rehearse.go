@@ -95,12 +95,19 @@ func Apply(in Input, plan Plan) Input {
 	if templates == nil {
 		templates = map[api.Digest]*api.PodTemplate{}
 	}
+	f := forecast{taken: map[string]api.Ref{}, of: map[api.Ref]string{}}
 	for _, a := range plan.Actions {
 		if a.Kind == StopPod {
 			stopped[a.Pod.UID] = true
 			continue
 		}
-		pods = append(pods, Pod{Placement: a.Placement(), Phase: api.PodPending})
+		volumes, fits := f.bind(&a)
+		if !fits {
+			continue
+		}
+		pod := Pod{Placement: a.Placement(), Phase: api.PodPending}
+		pod.Volumes = volumes
+		pods = append(pods, pod)
 		templates[a.Pod.Template] = a.Template
 	}
 	for _, pod := range in.Pods {

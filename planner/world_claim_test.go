@@ -24,7 +24,8 @@ func newStorageObject(word string, meta metav1.ObjectMeta, f fields) (string, ru
 		provisioner, _ := f.take("by")
 		return "StorageClass", &storagev1.StorageClass{ObjectMeta: meta, Provisioner: provisioner}
 	case "volume":
-		return "PersistentVolume", &corev1.PersistentVolume{ObjectMeta: meta}
+		meta.Namespace = ""
+		return "PersistentVolume", newVolume(meta, f)
 	}
 	return "", nil
 }
@@ -38,7 +39,56 @@ func newClaimSpec(f fields) corev1.PersistentVolumeClaimSpec {
 		spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(size)}
 	}
 	spec.VolumeName, _ = f.take("on")
+	spec.AccessModes = accessModes(f)
+	if label, ok := f.take("selects"); ok {
+		spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"disk": label}}
+	}
 	return spec
+}
+
+func accessModes(f fields) []corev1.PersistentVolumeAccessMode {
+	var modes []corev1.PersistentVolumeAccessMode
+	list, _ := f.take("modes")
+	for _, word := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
+		modes = append(modes, corev1.PersistentVolumeAccessMode(word))
+	}
+	return modes
+}
+
+// newVolume is a declared volume: the directory /disks/NAME, of the node that at=NODE names, if any.
+func newVolume(meta metav1.ObjectMeta, f fields) *corev1.PersistentVolume {
+	v := &corev1.PersistentVolume{ObjectMeta: meta}
+	v.Spec.StorageClassName, _ = f.take("class")
+	v.Spec.AccessModes = accessModes(f)
+	size, ok := f.take("size")
+	if !ok {
+		size = "1Gi"
+	}
+	v.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(size)}
+	v.Spec.HostPath = &corev1.HostPathVolumeSource{Path: "/disks/" + meta.Name}
+	if label, ok := f.take("disk"); ok {
+		v.Labels = map[string]string{"disk": label}
+	}
+	if claim, ok := f.take("for"); ok {
+		v.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "shop", Name: claim}
+	}
+	if node, ok := f.take("at"); ok {
+		v.Spec.HostPath, v.Spec.Local = nil, &corev1.LocalVolumeSource{Path: "/disks/" + meta.Name}
+		v.Spec.NodeAffinity = &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+			MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{node}}},
+		}}}}
+	}
+	return v
+}
+
+// heldVolume is the volume that a pod has a claim on; empty is none.
+func heldVolume(pod *Pod, claim api.Ref) string {
+	for _, v := range pod.Volumes {
+		if claimRef(pod.Pod.Namespace, v.Claim) == claim {
+			return v.Volume
+		}
+	}
+	return ""
 }
 
 // setClaims gives a set claims by the name claim=NAME, and what becomes of them.
@@ -74,6 +124,7 @@ func (w *world) holdClaims() {
 			}
 			for _, c := range plan.Claims {
 				if c.Ref == ref {
+					c.Volume = heldVolume(pod, ref)
 					w.Claims = append(w.Claims, api.HeldClaim{Claim: c, Node: pod.Node, Time: w.Now})
 				}
 			}
@@ -89,7 +140,7 @@ func (w *world) printClaims() string {
 		for _, mark := range []struct {
 			set  bool
 			name string
-		}{{c.Class != "", "class " + c.Class}, {c.WhenDeleted, "deleted with it"}, {c.WhenScaled, "deleted when scaled"}} {
+		}{{c.Volume != "", "bound to " + c.Volume}, {c.Class != "", "class " + c.Class}, {c.WhenDeleted, "deleted with it"}, {c.WhenScaled, "deleted when scaled"}} {
 			if mark.set {
 				b.WriteString(", " + mark.name)
 			}

@@ -141,9 +141,11 @@ func parseObject(line string) (api.Object, error) {
 	if len(f) > 0 {
 		return api.Object{}, fmt.Errorf("%q: unknown fields %v", line, f)
 	}
-	return api.Object{
-		Ref: api.Ref{Kind: kind, Namespace: "shop", Name: name}, Source: api.Position{File: name + ".yaml", Line: 1}, Value: value,
-	}, nil
+	ref := api.Ref{Kind: kind, Namespace: "shop", Name: name}
+	if kind == "PersistentVolume" {
+		ref.Namespace = ""
+	}
+	return api.Object{Ref: ref, Source: api.Position{File: name + ".yaml", Line: 1}, Value: value}, nil
 }
 
 func newClusterSpec(f fields) api.ClusterSpec {
@@ -345,6 +347,13 @@ func podSpec(name string, f fields) corev1.PodSpec {
 		spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
 		}}}
+	}
+	if class, ok := f.take("scratch"); ok {
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "scratch", VolumeSource: corev1.VolumeSource{
+			Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{
+				Spec: corev1.PersistentVolumeClaimSpec{StorageClassName: &class},
+			}},
+		}})
 	}
 	spec.Hostname, _ = f.take("hostname")
 	spec.Subdomain, _ = f.take("subdomain")

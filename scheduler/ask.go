@@ -22,6 +22,8 @@ type ask struct {
 	class    *class
 	claims   []string
 	home     *home // nil: its claims lie nowhere yet
+	volumes  []VolumeClaim
+	bound    *volumes // of the pods decided before
 	// kind is what its pods are to the rules of others; nil where nobody has rules.
 	kind *kind
 	// strict are the rules that a node must keep to, soft those that it had better.
@@ -44,6 +46,8 @@ func (f *fleet) newAsk(pod *Pod) *ask {
 		ports:    api.HostPorts(pod.Spec),
 		class:    f.classOf(pod.Spec),
 		claims:   qualified(pod.Identity.Pod.Namespace, pod.Claims),
+		volumes:  pod.Volumes,
+		bound:    &f.volumes,
 	}
 	extended := api.PodExtended(pod.Spec)
 	for _, name := range slices.Sorted(maps.Keys(extended)) {
@@ -65,10 +69,12 @@ func (f *fleet) candidates(a *ask) []*node {
 		return nil
 	case a.home != nil:
 		only = a.home.node
+	case a.node == "" && len(a.volumes) > 0:
+		return slices.DeleteFunc(slices.Clone(a.class.open), func(n *node) bool { return lacksVolume(a, n) })
 	case a.node == "":
 		return a.class.open
 	}
-	if only == nil || !a.class.verdicts[only.index].open || a.node != "" && only.Name != a.node {
+	if only == nil || !a.class.verdicts[only.index].open || a.node != "" && only.Name != a.node || lacksVolume(a, only) {
 		return nil
 	}
 	return []*node{only}

@@ -58,6 +58,7 @@ var filters = []filter{
 		}
 		return has.with("the taint " + a.class.repelled(n).ToString() + ", which it does not tolerate")
 	}},
+	{refuses: lacksVolume, says: func(a *ask, n *node) phrase { return a.withoutVolume(n) }},
 	{
 		refuses: lacksCPU, says: always(lack.with("cpu")),
 		room:  func(_ *ask, n *node) int64 { return n.free.MilliCPU },

@@ -19,6 +19,7 @@ type fleet struct {
 	peers   map[api.Ref][]peer
 	counted []peer
 	claims  map[string]*node // where each lies, by namespace/name
+	volumes volumes
 	classes map[string]*class
 	scratch []candidate
 	// squeezed is set when memory is short on a node.
@@ -56,7 +57,7 @@ type peer struct {
 func newFleet(in *Input) *fleet {
 	f := &fleet{
 		in: in, nodes: make([]*node, len(in.Nodes)), named: make(map[string]*node, len(in.Nodes)), peers: map[api.Ref][]peer{},
-		claims: map[string]*node{}, classes: map[string]*class{},
+		claims: map[string]*node{}, volumes: volumes{claimOf: map[string]api.Ref{}, of: map[api.Ref]string{}}, classes: map[string]*class{},
 	}
 	for i := range in.Nodes {
 		n := &node{Node: &in.Nodes[i], hash: hash(in.Nodes[i].Name), free: in.Nodes[i].Allocatable, extended: maps.Clone(in.Nodes[i].Extended)}

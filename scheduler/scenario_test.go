@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +26,9 @@ import (
 //	budget name=B selects=L=V left=N   bounds what may be ended of the pods with a label
 //	template NAME [ns=NS] [LABEL=VALUE]...   is what pods of a workload run; its spec in YAML follows
 //	run NAME on=(NODE,...) [stopping] [unready] [age=SECONDS] [claim=NAME]   has pods of it run already
-//	place NAME[=REPLICAS]... [claim=NAME]    decides on pods, and has those run that are placed
+//	place NAME[=REPLICAS]... [claim=NAME] [volumes=(CLAIM:VOLUME@NODE:...,...)]   decides on pods, and has those run that
+//	                             are placed. A claim's volumes are in order; $ in its name is the pod's slot, and a volume
+//	                             without a node is on all
 //	end NODE                     ends all that is ending on a node
 //
 // Run with -rewrite to write the results down.
@@ -116,6 +119,28 @@ func (s *stage) play(d *datadriven.TestData) (string, error) {
 		return "", fmt.Errorf("unknown command %s", d.Cmd)
 	}
 	return "", nil
+}
+
+func parseVolumes(words []string, pod *Pod) []VolumeClaim {
+	var claims []VolumeClaim
+	for _, word := range words {
+		names := strings.Split(word, ":")
+		c := VolumeClaim{Claim: api.Ref{
+			Kind: "PersistentVolumeClaim", Namespace: pod.Identity.Pod.Namespace, Name: strings.ReplaceAll(names[0], "$", strconv.Itoa(pod.Identity.Slot)),
+		}}
+		for _, name := range names[1:] {
+			name, node, bound := strings.Cut(name, "@")
+			v := Volume{Name: name}
+			if bound {
+				v.Affinity = &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{
+					{Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{node}},
+				}}}}
+			}
+			c.Choices = append(c.Choices, v)
+		}
+		claims = append(claims, c)
+	}
+	return claims
 }
 
 func parseNode(fields []string) (Node, error) {
@@ -226,6 +251,12 @@ func (s *stage) place(args []datadriven.CmdArg) string {
 			}
 			continue
 		}
+		if arg.Key == "volumes" {
+			for i := range s.Pods {
+				s.Pods[i].Volumes = parseVolumes(arg.Vals, &s.Pods[i])
+			}
+			continue
+		}
 		replicas := 1
 		if len(arg.Vals) > 0 {
 			replicas, _ = strconv.Atoi(arg.Vals[0])
@@ -240,6 +271,9 @@ func (s *stage) place(args []datadriven.CmdArg) string {
 		if d.Node != "" {
 			s.Running = append(s.Running, s.Pods[i].on(d.Node))
 			fmt.Fprintf(&out, "%s on %s: %s\n", d.Pod.Pod.Name, d.Node, d.Reason)
+			for _, claim := range slices.Sorted(maps.Keys(d.Volumes)) {
+				fmt.Fprintf(&out, "  %s has %s\n", claim, d.Volumes[claim])
+			}
 			continue
 		}
 		fmt.Fprintf(&out, "%s: %s\n", d.Pod.Pod.Name, d.Reason)

@@ -68,8 +68,23 @@ type Pod struct {
 	// Claims are the names of the local claims that it uses. It goes only where they lie; one that lies nowhere yet will
 	// lie where the pod goes.
 	Claims []string
+	// Volumes are the claims that need declared volumes. Each of those is bound to one claim at most.
+	Volumes []VolumeClaim
 	// Pinned is the only node that the pod may run on, whatever its spec says; empty leaves the choice.
 	Pinned string
+}
+
+// A VolumeClaim is a claim that may have one of some volumes. One that is bound already has one choice.
+type VolumeClaim struct {
+	Claim   api.Ref
+	Choices []Volume // the best first; the same for all pods that have the claim
+}
+
+// A Volume is a declared one.
+type Volume struct {
+	Name string
+	// Affinity says which nodes have it; nil is every node.
+	Affinity *corev1.NodeSelector
 }
 
 // A Budget bounds how many of the pods that it selects may be ended to make room for others.
@@ -100,6 +115,8 @@ type Decision struct {
 	// Victims are running pods of lower priority whose end makes room for a refused pod, the lowest first. It is placed once
 	// they are gone. Their slot, incarnation and commit are left out.
 	Victims []api.PodIdentity
+	// Volumes are the names of the volumes that the pod's claims take, by the claim's name.
+	Volumes map[string]string
 }
 
 // Place decides on every pod where nothing is known of budgets and the labels of namespaces.
@@ -167,7 +184,7 @@ func priority(spec *corev1.PodSpec) int32 {
 // with claims are not: each has its own, or they have to follow one another.
 func (f *fleet) alike(a, b *Pod) bool {
 	return a.Identity.Template != "" && a.Identity.Template == b.Identity.Template && a.Pinned == b.Pinned &&
-		a.Identity.Owner == b.Identity.Owner && a.Requests == b.Requests && len(a.Claims) == 0 && len(b.Claims) == 0 &&
+		a.Identity.Owner == b.Identity.Owner && a.Requests == b.Requests && len(a.Claims)+len(a.Volumes) == 0 && len(b.Claims)+len(b.Volumes) == 0 &&
 		(f.pods == nil || maps.Equal(a.Labels, b.Labels))
 }
 
@@ -184,6 +201,7 @@ func (f *fleet) placeAlike(pods []Pod, decisions []Decision) []Decision {
 		if best >= 0 {
 			c := &fitting[best]
 			d.Node, d.Reason = c.node.Name, c.reason(a, fit, len(f.nodes))
+			d.Volumes = f.bind(a, c.node)
 			f.take(c.node, a)
 			fitting = f.asked(a, fitting, best)
 			refusal = ""

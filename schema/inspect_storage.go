@@ -40,6 +40,9 @@ func finishPersistentVolume(i *inspection, v *corev1.PersistentVolume) {
 	if v.Spec.NodeAffinity != nil {
 		i.nodeSelector([]any{"spec", "nodeAffinity", "required"}, v.Spec.NodeAffinity.Required)
 	}
+	if v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete {
+		i.warn([]any{"spec", "persistentVolumeReclaimPolicy"}, "\"Delete\" deletes nothing: the files of a declared volume are never touched, and it stays reserved for the claim that had it")
+	}
 	if v.Spec.HostPath != nil && v.Spec.HostPath.Path == "/" && v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRecycle {
 		i.fail([]any{"spec", "persistentVolumeReclaimPolicy"}, "\"Recycle\" would empty the node's disk")
 	}

@@ -32,6 +32,8 @@ func SurroundingsCases() []PodCase {
 		{"Kubelet should write entries to /etc/hosts when scheduling an agnhost Pod with hostAliases", hostAliases},
 		{"DNS should support configurable pod DNS nameservers", podDNS},
 		{"PersistentVolumes-local should be able to write from pod1 and read from pod2", claims},
+		{"PersistentVolumes-local should mount a declared volume and leave its files", declaredVolume},
+		{"Ephemeral volumes should be writable by all containers and go with the pod", ephemeralClaim},
 		{"LocalStorageCapacityIsolation should evict a pod whose emptyDir holds more than its sizeLimit", sizeLimit},
 	} {
 		cases = append(cases, PodCase{Name: c.name, Test: func(t testing.TB, m Machine) {

@@ -224,3 +224,59 @@ func TestUsage(t *testing.T) {
 		t.Errorf("of a pod that is not there: %v, %v", usage, err)
 	}
 }
+
+// TestDeclaredVolumes: one of the source local has to be there, and takes the pod's group; one of hostPath is made, and
+// stays its owner's. Neither goes with the pod, but a claim of the pod's own does.
+func TestDeclaredVolumes(t *testing.T) {
+	v, dir := open(t)
+	disk := t.TempDir()
+	claim := corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}}
+	config := of("u", &api.PodTemplate{Spec: corev1.PodSpec{
+		SecurityContext: &corev1.PodSecurityContext{FSGroup: new(int64(2000))},
+		Volumes: []corev1.Volume{
+			{Name: "local", VolumeSource: claim},
+			{Name: "host", VolumeSource: claim},
+			{Name: "own", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}},
+		},
+	}}, nil)
+	local, host := filepath.Join(disk, "local"), filepath.Join(disk, "host")
+	config.Volumes = map[string]api.BoundVolume{
+		"local": {Claim: "c", Volume: "pv", Path: local, Type: corev1.HostPathDirectory, Local: true},
+		"host":  {Claim: "c", Volume: "pv2", Path: host},
+	}
+	const missing = "the PersistentVolume pv: hostPath "
+	if _, err := v.Prepare(t.Context(), config); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Fatalf("a directory that is not there: %v", err)
+	}
+	if err := os.Mkdir(local, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := v.Prepare(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(dir, "u", ".claim", "own")
+	for name, want := range map[string]struct {
+		path  string
+		group uint32
+	}{"local": {local, 2000}, "host": {host, 0}, "own": {own, 2000}} {
+		var st unix.Stat_t
+		if err := unix.Stat(paths[name], &st); err != nil || paths[name] != want.path || st.Gid != want.group {
+			t.Errorf("%s is %s of group %d: %v", name, paths[name], st.Gid, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(own, "file"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if usage, err := v.VolumeUsage(t.Context(), "u"); err != nil || len(usage) > 0 {
+		t.Errorf("a claim counts as the pod's own storage: %v, %v", usage, err)
+	}
+	if err := v.Remove(t.Context(), "u"); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{local: true, host: true, own: false} {
+		if _, err := os.Stat(path); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", path, err == nil, want)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"headway.dev/headway/api"
 )
 
 // hostPathMode and hostFileMode are what Kubernetes gives to what it makes on a machine.
@@ -67,6 +69,15 @@ func makeHostPath(path string, kind corev1.HostPathType) error {
 		return f.Close()
 	}
 	return fmt.Errorf("hostPath %s does not exist on this machine, and its type is %s", path, kind)
+}
+
+// declaredVolume checks that the directory of a declared volume is on this machine.
+func declaredVolume(v api.BoundVolume) error {
+	err := hostPath(&corev1.HostPathVolumeSource{Path: v.Path, Type: &v.Type})
+	if err != nil {
+		return fmt.Errorf("the PersistentVolume %s: %w", v.Volume, err)
+	}
+	return nil
 }
 
 // claim makes the directory behind a claim, unless it is there.

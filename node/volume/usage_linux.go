@@ -34,6 +34,9 @@ func (v *Volumes) VolumeUsage(ctx context.Context, uid string) (map[string]int64
 	}
 	usage := map[string]int64{}
 	for _, e := range entries {
+		if e.Name() == claimed { // a claim has what it asks for to itself
+			continue
+		}
 		path := filepath.Join(dir, e.Name())
 		var st unix.Stat_t
 		if err := unix.Lstat(path, &st); err != nil || st.Dev != top.Dev {

@@ -35,6 +35,7 @@ const (
 	sharedMemory = ".shm"
 	subPaths     = ".parts" // and below it CONTAINER/NUMBER
 	owned        = ".owned" // and below it an empty file for each volume whose files have their group
+	claimed      = ".claim" // and below it the directories of claims that go with the pod
 )
 
 // Open uses two directories for volumes, and makes them: one for what pods write, and one in memory for what they only
@@ -109,7 +110,14 @@ func (v *Volumes) prepare(config node.VolumeConfig, spec corev1.Volume) (path st
 	case source.HostPath != nil: // the machine's own, which belongs to no pod
 		return source.HostPath.Path, hostPath(source.HostPath)
 	case source.PersistentVolumeClaim != nil:
-		path, err = claim(config.Claims[spec.Name])
+		bound, declared := config.Volumes[spec.Name]
+		if !declared {
+			path, err = claim(config.Claims[spec.Name])
+		} else if path, err = bound.Path, declaredVolume(bound); err != nil || !bound.Local {
+			return path, err
+		}
+	case source.Ephemeral != nil: // it goes with the pod's other volumes
+		path, err = claim(filepath.Join(v.dir, config.UID, claimed, spec.Name))
 	case source.EmptyDir != nil || source == corev1.VolumeSource{}:
 		path = filepath.Join(v.dir, config.UID, spec.Name)
 		if source.EmptyDir == nil {
