@@ -46,6 +46,7 @@ var rules = []rule{
 	{path: "node/volume", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/probe", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/health", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
+	{path: "node/ingress", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/dns", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 }
 

@@ -41,9 +41,6 @@ func (c routeChange) empty() bool { return len(c.changed) == 0 && len(c.deleted)
 func (s *state) effects() effects {
 	e := effects{routes: s.routes.change(s.desired.gaps), needs: map[string][]api.Digest{}, events: s.events}
 	s.events = nil
-	for _, digest := range slices.Sorted(maps.Keys(s.blobs)) {
-		e.blobs = append(e.blobs, blob{digest, s.blobs[digest]})
-	}
 	jobs, scaled := s.jobsByNode(), s.scaled()
 	for _, n := range s.sortedNodes() {
 		if a, changed := s.assignment(n, jobs[n], s.meterEvery(n, scaled)); changed {
@@ -54,6 +51,9 @@ func (s *state) effects() effects {
 				}
 			}
 		}
+	}
+	for _, digest := range slices.Sorted(maps.Keys(s.blobs)) {
+		e.blobs = append(e.blobs, blob{digest, s.blobs[digest]})
 	}
 	return e
 }
@@ -73,11 +73,16 @@ func (s *state) assignment(n *node, jobs []api.JobRecord, meterEvery time.Durati
 	slices.SortFunc(a.Pods, comparePlacements)
 	a.Claims, a.Released = s.assignClaims(n)
 	a.Isolation = s.isolationOf(n)
-	changed = n.doubtful || n.written.MeterEvery != meterEvery || n.written.Term != s.term || !reflect.DeepEqual(jobs, n.written.Jobs) ||
-		!slices.Equal(a.Claims, n.written.Claims) || !slices.Equal(a.Released, n.written.Released) ||
-		!equalIsolations(a.Isolation, n.written.Isolation) ||
-		!slices.EqualFunc(a.Pods, n.written.Pods, samePlacement)
-	return a, changed
+	a.Ingress = s.assignIngress(n)
+	return a, n.doubtful || !sameAssignment(a, n.written)
+}
+
+// sameAssignment reports whether two assignments of a node ask for the same, by the same leader.
+func sameAssignment(a, b api.Assignment) bool {
+	return a.Term == b.Term && a.MeterEvery == b.MeterEvery &&
+		slices.EqualFunc(a.Pods, b.Pods, samePlacement) && reflect.DeepEqual(a.Jobs, b.Jobs) &&
+		slices.Equal(a.Claims, b.Claims) && slices.Equal(a.Released, b.Released) &&
+		equalIsolations(a.Isolation, b.Isolation) && reflect.DeepEqual(a.Ingress, b.Ingress)
 }
 
 // samePlacement reports whether two of a node say the same: of a pod, only its pull secrets change.

@@ -387,6 +387,15 @@ func describeAssignment(a api.Assignment) string {
 	for _, j := range a.Jobs {
 		out += fmt.Sprintf(" keeps %s %s", j.Job.Name, cmp.Or(string(j.Outcome), "under way"))
 	}
+	switch g := a.Ingress; {
+	case g == nil:
+		out += " says nothing of ingress"
+	case g.Rules != "":
+		out += " serves " + g.Rules.Short()
+		for _, c := range g.Certificates {
+			out += fmt.Sprintf(" with %s (%s) for %s", c.Secret.Name, c.Fingerprint, c.Recipient)
+		}
+	}
 	return out
 }
 

@@ -161,6 +161,13 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			}}
 		}
 		return api.Object{Ref: api.Ref{Kind: "NetworkPolicy", Namespace: "shop", Name: name}, Value: n}, nil
+	case "ingress":
+		g := &networkingv1.Ingress{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "Ingress"}, ObjectMeta: meta}
+		g.Spec.DefaultBackend = &networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: name, Port: networkingv1.ServiceBackendPort{Number: 80}}}
+		if secret := args["tls"]; secret != "" {
+			g.Spec.TLS = []networkingv1.IngressTLS{{Hosts: []string{name + ".example"}, SecretName: secret}}
+		}
+		return api.Object{Ref: api.Ref{Kind: "Ingress", Namespace: "shop", Name: name}, Value: g}, nil
 	case "config":
 		c := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta, Data: args}
 		return api.Object{Ref: api.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name}, Value: c}, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -214,7 +215,7 @@ func TestOrderMakesNoDifference(t *testing.T) {
 			rt.Fatal(err)
 		}
 		names := []string{"n1", "n2", "n3"}
-		decide := func(order []string) string {
+		decide := func(order []string) effects {
 			bus := newFakeBus()
 			s := newState(testLimits, fakeSeal, 1, State{}, now)
 			for _, name := range order {
@@ -223,10 +224,10 @@ func TestOrderMakesNoDifference(t *testing.T) {
 				s.observeStatus(api.NodeStatus{Node: name, Time: now}, now)
 			}
 			s.observeCommit(compiled{head: api.Revision{Commit: "c"}, result: result}, now)
-			return fmt.Sprint(s.reconcile(now.Add(testLimits.settle)))
+			return s.reconcile(now.Add(testLimits.settle))
 		}
-		if a, b := decide(names), decide(rapid.Permutation(names).Draw(rt, "order")); a != b {
-			rt.Errorf("decisions differ:\n%s\n%s", a, b)
+		if a, b := decide(names), decide(rapid.Permutation(names).Draw(rt, "order")); !reflect.DeepEqual(a, b) {
+			rt.Errorf("decisions differ:\n%+v\n%+v", a, b)
 		}
 	})
 }

@@ -53,8 +53,10 @@ func (s *state) plan(now time.Time) {
 	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
 	s.deletions, s.claims, s.released = plan.Deletions, plan.Claims, plan.Released
 	s.noteScales(plan.Scales, now)
+	s.ingress.forgot = s.ingress.forgot || s.inForce == nil
 	s.enforce(plan.Kept)
 	s.isolate(s.sortedPods())
+	s.wantIngress(plan.Ingress)
 	s.keepJobs(plan.Jobs)
 	if head := s.desired.head; s.desired.whole && s.deployed.Commit != head.Commit {
 		s.event(api.Event{Time: now, Kind: "Deployed", Reason: "the commit is in force: " + firstLine(head.Message), Commit: head.Commit})

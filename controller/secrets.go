@@ -28,6 +28,7 @@ type sealedKey struct {
 func (s *state) observeSecrets() {
 	known := s.secrets
 	s.pulls.observe(s.desired.objects)
+	clear(s.ingress.sealed)
 	s.secrets = map[api.Ref]api.Object{}
 	for _, o := range s.desired.objects {
 		if _, ok := o.Value.(*corev1.Secret); ok {
@@ -65,16 +66,30 @@ func (s *state) seal(digest api.Digest, template *api.PodTemplate, namespace, no
 	if info == nil || info.SealKey == "" {
 		return "", fmt.Errorf("node %s has said no key that secrets could be sealed to: is it of an older version?", node)
 	}
+	d, err := s.sealTo(info.SealKey, contents)
+	if err != nil {
+		return "", fmt.Errorf("node %s: %w", node, err)
+	}
+	s.sealed[key] = d
+	return d, nil
+}
+
+// sealTo makes the blob with the contents, sealed to a node's key.
+func (s *state) sealTo(recipient string, contents api.SecretContents) (api.Digest, error) {
 	plain, err := json.Marshal(contents)
 	if err != nil {
 		return "", err
 	}
-	data, err := s.sealer(plain, info.SealKey)
+	data, err := s.sealer(plain, recipient)
 	if err != nil {
-		return "", fmt.Errorf("node %s: %w", node, err)
+		return "", err
 	}
-	sum := sha256.Sum256(data)
-	d := api.Digest(hex.EncodeToString(sum[:]))
-	s.blobs[d], s.sealed[key] = data, d
+	d := digestOf(data)
+	s.blobs[d] = data
 	return d, nil
+}
+
+func digestOf(data []byte) api.Digest {
+	sum := sha256.Sum256(data)
+	return api.Digest(hex.EncodeToString(sum[:]))
 }

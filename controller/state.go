@@ -43,6 +43,7 @@ type state struct {
 	pulls    pulls
 	stored   map[api.Digest]bool   // blobs known to be in the store
 	blobs    map[api.Digest][]byte // blobs that pods need and the store may lack
+	ingress  ingressBook
 	// templates are those of pods that this leader created; of others it knows what their placements repeat.
 	templates map[api.Digest]*api.PodTemplate
 
@@ -86,8 +87,8 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 		templates:   map[api.Digest]*api.PodTemplate{},
 		quarantined: map[string]bool{}, reverts: map[string]*revert{},
 		secrets: map[api.Ref]api.Object{}, sealed: map[sealedKey]api.Digest{},
-		announced: map[string]bool{},
-		fresh:     len(found.Assignments) == 0 && (found.Report == nil || found.Report.Waiting),
+		announced: map[string]bool{}, ingress: ingressBook{sealed: map[sealedCertificate]api.Digest{}},
+		fresh: len(found.Assignments) == 0 && (found.Report == nil || found.Report.Waiting),
 	}
 	for _, a := range found.Assignments {
 		n := s.node(a.Node, now)

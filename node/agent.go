@@ -39,6 +39,7 @@ type Agent struct {
 	routes     *latest[api.RouteTable]
 	table      atomic.Pointer[api.RouteTable] // the newest known; nil before there is one
 	savedTable *latest[api.RouteTable]
+	ingress    *latest[api.IngressAssignment]
 	peers      *peers
 	claims     *claims
 	devices    *devices
@@ -73,7 +74,8 @@ func New(config Config) (*Agent, error) {
 		tables: newTables(),
 		starts: make(chan struct{}, c.MaxParallel), removes: make(chan struct{}, removeSlots),
 		routes: newLatest[api.RouteTable](), savedTable: newLatest[api.RouteTable](),
-		pods: map[string]*pod{},
+		ingress: newLatest[api.IngressAssignment](),
+		pods:    map[string]*pod{},
 		// An earlier agent may have ended before it had pruned.
 		unpruned: true,
 	}
@@ -109,7 +111,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("node: the list of claims cannot be read, without which their data might be taken for none: %w", err)
 	}
 	a.peers.restore()
-	for _, part := range []func(context.Context){a.runRoutes, a.peers.run, a.publishEvents, a.join, a.beat, a.watchDevices} {
+	for _, part := range []func(context.Context){a.runRoutes, a.runIngress, a.peers.run, a.publishEvents, a.join, a.beat, a.watchDevices} {
 		work.Go(func() { part(ctx) })
 	}
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
@@ -203,6 +205,7 @@ func (a *Agent) readAssignment() {
 	default:
 		a.mu.Lock()
 		a.assignment = &last
+		a.takeIngress(nil, &last)
 		a.mu.Unlock()
 		a.metering.set()
 	}

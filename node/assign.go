@@ -29,6 +29,7 @@ func (a *Agent) obey(ctx context.Context, next api.Assignment) {
 	}
 	if last := a.assignment; last == nil || last.Term != next.Term || last.Sequence < next.Sequence {
 		next.Isolation = a.isolations.follow(next, func(uid string) bool { return a.pods[uid] != nil })
+		a.takeIngress(last, &next)
 		// Before it is obeyed: what a restarted agent obeys must not be older.
 		if err := a.disk.write(assignmentFile, next, true); err != nil {
 			a.log.Error("the assignment cannot be written: after a restart the one before it is in force", "error", err)
@@ -197,6 +198,9 @@ func (a *Agent) pruneBlobs() {
 		for _, d := range blobs {
 			used[d] = true
 		}
+	}
+	for _, d := range a.ingressBlobs() {
+		used[d] = true
 	}
 	a.unpruned = false
 	if err := a.blobs.prune(used); err != nil {

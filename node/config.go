@@ -37,6 +37,8 @@ type Config struct {
 	Devices Devices
 	// Secrets opens secrets. Without it pods that use one are not started.
 	Secrets Secrets
+	// Ingress lets HTTP from outside in. Without it the node serves none.
+	Ingress Ingress
 
 	// Heartbeat is how often the node renews its lease; default 1 s.
 	Heartbeat time.Duration

@@ -40,6 +40,9 @@ func (a *Agent) applyRestored(ctx context.Context, table api.RouteTable) {
 	if err := a.config.Router.Apply(ctx, table); err != nil && ctx.Err() == nil {
 		a.log.Error("the routes on disk cannot be applied: they are in force again when the bus tells them", "error", err)
 	}
+	if a.config.Ingress != nil {
+		a.config.Ingress.SetRoutes(ctx, table)
+	}
 }
 
 // applyRoutes makes a table the kernel's and says so. Applying it again does no harm.
@@ -47,6 +50,9 @@ func (a *Agent) applyRoutes(ctx context.Context, table api.RouteTable) error {
 	a.table.Store(&table)
 	if err := a.config.Router.Apply(ctx, table); err != nil {
 		return err
+	}
+	if a.config.Ingress != nil {
+		a.config.Ingress.SetRoutes(ctx, table)
 	}
 	a.savedTable.put(table)
 	return a.config.Bus.PutAck(ctx, api.Ack{Node: a.config.Info.Name, Revision: table.Revision})

@@ -29,6 +29,7 @@ type world struct {
 	bus       *fakeBus
 	dir       string
 	agent     *node.Agent
+	entrance  node.Ingress // nil: it serves nothing from outside
 	stop      func()
 	stopped   func() // is called when the agent has been told to stop
 	templates map[string]api.Digest
@@ -44,7 +45,7 @@ func (w *world) config() node.Config {
 		Info: api.NodeInfo{Name: "n1", PodCIDR: "10.244.0.0/24"}, Dir: w.dir, Bus: w.bus,
 		Runtime: w.host.Runtime(), Network: w.host.Network(), Router: w.host.Router(), Images: w.host.Images(),
 		Prober: w.host.Prober(), Volumes: w.host.Volumes(), Logs: logfile.New(),
-		Secrets: reversed{}, Boot: w.host.Boot(), HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
+		Secrets: reversed{}, Ingress: w.entrance, Boot: w.host.Boot(), HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
 	}
 }
 

@@ -91,9 +91,11 @@ type Node struct {
 // A Plan is one step towards the desired state.
 type Plan struct {
 	// Deletions are the objects that Git does not hold any more, whether they go or stay; ordered by ref.
-	Deletions []Deletion           `json:"deletions,omitempty"`
-	Actions   []Action             `json:"actions"` // stops first, then creations; ordered by class, owner and slot
-	Routes    []api.Route          `json:"routes"`  // ordered by service
+	Deletions []Deletion  `json:"deletions,omitempty"`
+	Actions   []Action    `json:"actions"` // stops first, then creations; ordered by class, owner and slot
+	Routes    []api.Route `json:"routes"`  // ordered by service
+	// Ingress are the rules for HTTP from outside.
+	Ingress   api.IngressRules     `json:"ingress,omitzero"`
 	Workloads []api.WorkloadStatus `json:"workloads"`
 	// Jobs are the records to keep in place of those that came in; ordered by job and template.
 	Jobs []api.JobRecord `json:"jobs,omitempty"`
@@ -193,6 +195,7 @@ func compute(in Input, want *wanted, pruning *pruning) Plan {
 	p.prune()
 	p.claims()
 	p.routes()
+	p.ingress()
 	return p.finish()
 }
 

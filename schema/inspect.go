@@ -20,6 +20,7 @@ type inspection struct {
 	uses     []use
 	// effectless says why the object is taken without effect, if it is.
 	effectless string
+	notes      []note
 }
 
 // A use is a mention of another object that must exist.
@@ -44,6 +45,13 @@ func (i *inspection) report(warning bool, at []any, format string, args ...any) 
 	i.problems = append(i.problems, api.Problem{
 		Source: i.tree.at(at).pos, Ref: i.ref, Field: fieldPath(at), Message: fmt.Sprintf(format, args...), Warning: warning,
 	})
+}
+
+// note says something once for all objects that have the same key.
+func (i *inspection) note(key string, at []any, format string, args ...any) {
+	i.notes = append(i.notes, note{key: i.ref.Kind + " " + key, problem: api.Problem{
+		Source: i.tree.at(at).pos, Ref: i.ref, Field: fieldPath(at), Message: fmt.Sprintf(format, args...), Warning: true,
+	}})
 }
 
 // use notes that the object names another of its namespace, or with a key a part of it.

@@ -7,41 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-func finishIngress(i *inspection, g *networkingv1.Ingress) {
-	if len(g.Spec.Rules) == 0 && g.Spec.DefaultBackend == nil {
-		i.fail([]any{"spec"}, "needs rules or defaultBackend")
-	}
-	if b := g.Spec.DefaultBackend; b != nil {
-		i.backend([]any{"spec", "defaultBackend"}, b)
-	}
-	for n, r := range g.Spec.Rules {
-		if r.HTTP == nil {
-			continue
-		}
-		for k := range r.HTTP.Paths {
-			p, at := &r.HTTP.Paths[k], []any{"spec", "rules", n, "http", "paths", k}
-			if p.Path == "" && p.PathType != nil && *p.PathType != networkingv1.PathTypeImplementationSpecific {
-				i.fail(under(at, "path"), "is required where pathType is %s: a path that starts with '/'", *p.PathType)
-			}
-			i.backend(under(at, "backend"), &p.Backend)
-		}
-	}
-	for n, t := range g.Spec.TLS {
-		if t.SecretName != "" {
-			i.mention([]any{"spec", "tls", n, "secretName"}, "Secret", t.SecretName)
-		}
-	}
-}
-
-// backend notes the service behind a path, and which of its ports is meant.
-func (i *inspection) backend(at []any, b *networkingv1.IngressBackend) {
-	if b.Service == nil {
-		return
-	}
-	i.mention(under(at, "service", "name"), "Service", b.Service.Name)
-	i.uses[len(i.uses)-1].port = &b.Service.Port
-}
-
 func finishNetworkPolicy(i *inspection, p *networkingv1.NetworkPolicy) {
 	defaultNetworkPolicy(p)
 	i.labelSelector([]any{"spec", "podSelector"}, &p.Spec.PodSelector)

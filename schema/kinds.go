@@ -56,7 +56,7 @@ func kinds() []kindEntry {
 		entry("v1", "Endpoints", false, func() *corev1.Endpoints { return &corev1.Endpoints{} }, finishEndpoints), //nolint:staticcheck // Kubernetes still serves them
 		entry("discovery.k8s.io/v1", "EndpointSlice", false, func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} }, finishEndpointSlice),
 		entry("networking.k8s.io/v1", "Ingress", false, func() *networkingv1.Ingress { return &networkingv1.Ingress{} }, finishIngress),
-		entry("networking.k8s.io/v1", "IngressClass", true, func() *networkingv1.IngressClass { return &networkingv1.IngressClass{} }, nil),
+		entry("networking.k8s.io/v1", "IngressClass", true, func() *networkingv1.IngressClass { return &networkingv1.IngressClass{} }, finishIngressClass),
 		entry("networking.k8s.io/v1", "NetworkPolicy", false, func() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{} }, finishNetworkPolicy),
 		entry("v1", "ConfigMap", false, func() *corev1.ConfigMap { return &corev1.ConfigMap{} }, finishConfigMap),
 		entry("v1", "Secret", false, func() *corev1.Secret { return &corev1.Secret{} }, finishSecret),

@@ -192,6 +192,7 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	in := inspection{tree: doc, ref: d.ref}
 	v.entry.finish(&in, object)
 	r.problems = append(r.problems, in.problems...)
+	r.notes = append(r.notes, in.notes...)
 	d.faulty = slices.ContainsFunc(in.problems, func(p api.Problem) bool { return !p.Warning })
 	d.uses = in.uses
 	if in.effectless != "" {

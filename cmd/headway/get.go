@@ -48,9 +48,12 @@ var shownKinds = []struct {
 	{"HorizontalPodAutoscaler", []string{"horizontalpodautoscalers", "horizontalpodautoscaler", "hpa"}},
 	{"PodDisruptionBudget", []string{"poddisruptionbudgets", "poddisruptionbudget", "pdb"}},
 	{"Service", []string{"services", "service", "svc"}},
+	{"Ingress", []string{"ingresses", "ingress", "ing"}},
+	{"IngressClass", []string{"ingressclasses", "ingressclass"}},
 	{"NetworkPolicy", []string{"networkpolicies", "networkpolicy", "netpol"}},
 	{"ConfigMap", []string{"configmaps", "configmap", "cm"}},
 	{"Secret", []string{"secrets", "secret"}},
+	{"PersistentVolume", []string{"persistentvolumes", "persistentvolume", "pv"}},
 	{"PersistentVolumeClaim", []string{"persistentvolumeclaims", "persistentvolumeclaim", "pvc"}},
 	{"StorageClass", []string{"storageclasses", "storageclass", "sc"}},
 	{"PriorityClass", []string{"priorityclasses", "priorityclass", "pc"}},
@@ -180,6 +183,8 @@ func fetchView(ctx context.Context, conn *bus.Conn, kind string, now time.Time) 
 		return serviceView(objects, state.Routes), nil
 	case "NetworkPolicy":
 		return networkPolicyView(objects, state.Statuses), nil
+	case "Ingress":
+		return ingressView(objects), nil
 	}
 	v := view{header: []string{"NAMESPACE", "NAME", "SOURCE"}}
 	for _, o := range objects {

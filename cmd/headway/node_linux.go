@@ -22,6 +22,7 @@ import (
 	"headway.dev/headway/node/containerd"
 	"headway.dev/headway/node/dns"
 	"headway.dev/headway/node/health"
+	"headway.dev/headway/node/ingress"
 	"headway.dev/headway/node/iptables"
 	"headway.dev/headway/node/logfile"
 	"headway.dev/headway/node/network"
@@ -50,6 +51,7 @@ type nodeOptions struct {
 	shutdown                          shutdownOptions
 	seccompDir                        string
 	cleanup, endPods, verbose         bool
+	ingressHTTP, ingressHTTPS         string
 }
 
 // clusterDomain ends the names of services.
@@ -73,6 +75,8 @@ func (o *nodeOptions) flags(c *cobra.Command) {
 	o.eviction.flags(f)
 	o.shutdown.flags(f)
 	f.StringVar(&o.seccompDir, "seccomp-dir", "", "directory of the seccomp profiles that pods name as localhostProfile (default: seccomp in the node's directory)")
+	f.StringVar(&o.ingressHTTP, "ingress-http", ":80", "where HTTP from outside is taken for ingresses, while there are any: a port, or address:port; empty is nowhere")
+	f.StringVar(&o.ingressHTTPS, "ingress-https", ":443", "the same for HTTPS")
 	f.StringVar(&o.iptables, "iptables", "", "nft or legacy (default: what iptables is on this machine)")
 }
 
@@ -253,11 +257,15 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	if err != nil {
 		return err
 	}
+	entrance, err := ingress.New(ingress.Options{Node: o.name, HTTP: o.ingressHTTP, HTTPS: o.ingressHTTPS, Logger: log.With("part", "ingress")})
+	if err != nil {
+		return err
+	}
 	checks := health.New(health.Options{Node: o.name, Logger: log.With("part", "health")})
 	agent, err := node.New(node.Config{
 		Info: info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
-		Secrets: identity, Devices: m.devices, Logs: logfile.New(), Router: routers{m.router, names, checks},
+		Secrets: identity, Devices: m.devices, Logs: logfile.New(), Router: routers{m.router, names, checks}, Ingress: entrance,
 		Eviction: eviction, Shutdown: stages,
 		HostIP: info.Addresses[0], Nameserver: m.network.Gateway().String(), Domain: clusterDomain,
 		Logger: log.With("part", "agent"),

@@ -30,9 +30,11 @@ type Load struct {
 	out bytes.Buffer
 }
 
-// StartLoad starts a client on a node. It makes at least so many requests before it ends.
-func (c *Cluster) StartLoad(ctx context.Context, node string, least int) (*Load, error) {
-	l := &Load{cmd: exec.CommandContext(ctx, c.Binary, "lab", "--dir", c.labDir(), "exec", node, "--", c.Client, "-least", strconv.Itoa(least))}
+// StartLoad starts a client on a node. It makes at least so many requests before it ends; it takes more flags, such as
+// -url for another address than the front's cluster IP.
+func (c *Cluster) StartLoad(ctx context.Context, node string, least int, flags ...string) (*Load, error) {
+	args := append([]string{"lab", "--dir", c.labDir(), "exec", node, "--", c.Client, "-least", strconv.Itoa(least)}, flags...)
+	l := &Load{cmd: exec.CommandContext(ctx, c.Binary, args...)}
 	l.cmd.Stdout, l.cmd.Stderr = &l.out, c.log
 	return l, l.cmd.Start()
 }
