@@ -107,7 +107,7 @@ func blockOf(b *networkingv1.IPBlock) []span {
 
 func (p *policy) selects(pod *Pod) bool { return p.pods.Matches(labels.Set(pod.Labels)) }
 
-// admits reports whether a pod is among the peers of a rule in a namespace.
+// admits reports whether a pod is among the peers of a rule in a namespace: it is in a block by its address.
 func (r *rule) admits(pod *Pod, namespace string, labelsThere map[string]string) bool {
 	if len(r.peers) == 0 {
 		return true
@@ -115,7 +115,7 @@ func (r *rule) admits(pod *Pod, namespace string, labelsThere map[string]string)
 	return slices.ContainsFunc(r.peers, func(p peer) bool {
 		switch {
 		case p.pods == nil:
-			return false
+			return pod.IP.Is4() && slices.ContainsFunc(p.block, func(s span) bool { ip := number(pod.IP); return s.lo <= ip && ip <= s.hi })
 		case p.namespaces == nil && pod.Namespace != namespace:
 			return false
 		case p.namespaces != nil && !p.namespaces.Matches(labels.Set(labelsThere)):
