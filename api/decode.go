@@ -28,6 +28,15 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, builder.AddToScheme(scheme)
 }
 
+// DecodeTemplate reads a template, as its blob holds it.
+func DecodeTemplate(data []byte) (*PodTemplate, error) {
+	t := new(PodTemplate)
+	if err := json.Unmarshal(data, t); err != nil {
+		return nil, fmt.Errorf("pod template: %w", err)
+	}
+	return t, nil
+}
+
 // DecodeObjects reads a JSON array of objects, as a report's blob holds it.
 func DecodeObjects(data []byte) ([]Object, error) {
 	var raw []struct {

@@ -98,6 +98,7 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 		scalePeriod: c.config.ScalePeriod,
 	}, c.config.Sealer, lease.Term(), found, time.Now())
 	l.state.inForce = inForce
+	l.state.readTemplates(ctx, c.config.Bus, c.log)
 
 	group, ctx := errgroup.WithContext(ctx)
 	run := func(what string, fn func() error) {

@@ -165,6 +165,17 @@ func (b *fakeBus) Objects(_ context.Context, digest api.Digest) ([]api.Object, e
 	return api.DecodeObjects(b.blobs[digest])
 }
 
+// Template reads what a leader has written.
+func (b *fakeBus) Template(_ context.Context, digest api.Digest) (*api.PodTemplate, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	data, ok := b.blobs[digest]
+	if !ok {
+		return nil, errors.New("there is no such blob")
+	}
+	return api.DecodeTemplate(data)
+}
+
 func (b *fakeBus) State(context.Context) (State, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -61,6 +61,9 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 	if args["protect"] != "" {
 		meta.Annotations = map[string]string{planner.ProtectAnnotation: args["protect"]}
 	}
+	if args["together"] != "" {
+		metav1.SetMetaDataAnnotation(&meta, planner.AtomicAnnotation, args["together"])
+	}
 	labels := map[string]string{"app": name, "image": args["image"]}
 	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: args["image"]}}}
 	if memory, ok := args["memory"]; ok {
@@ -181,7 +184,7 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 		}, nil
 	case "cluster":
 		c := &api.Cluster{TypeMeta: metav1.TypeMeta{APIVersion: api.ClusterVersion, Kind: "Cluster"}, ObjectMeta: metav1.ObjectMeta{Name: name}}
-		c.Spec.Suspend = args["suspend"] == "true"
+		c.Spec.Suspend, c.Spec.Atomic = args["suspend"] == "true", args["atomic"] == "true"
 		c.Spec.Rollback = api.RollbackPolicy(args["rollback"])
 		if args["freeze"] != "" {
 			duration, err := time.ParseDuration(args["freeze"])

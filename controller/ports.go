@@ -68,6 +68,8 @@ type Bus interface {
 	State(ctx context.Context) (State, error)
 	// Objects reads the blob of objects that a report names. Secrets are hollow in it.
 	Objects(ctx context.Context, digest api.Digest) ([]api.Object, error)
+	// Template reads the blob of a template.
+	Template(ctx context.Context, digest api.Digest) (*api.PodTemplate, error)
 
 	WatchNodes(ctx context.Context, fn func([]api.NodeInfo)) error
 	WatchStatuses(ctx context.Context, fn func(api.NodeStatus)) error

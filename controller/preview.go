@@ -35,6 +35,8 @@ type Preview struct {
 	To      api.Revision           `json:"to"`
 	Objects []planner.ObjectChange `json:"objects"`
 	Steps   []PreviewStep          `json:"steps"`
+	// Together are the workloads that the step to To changes together, or not at all.
+	Together []planner.Group `json:"together,omitempty"`
 	// Held are objects that Git has dropped and that stay nonetheless, each with why, and what to write.
 	Held []planner.Deletion `json:"held,omitempty"`
 	// Scales are the workloads among the changed objects whose replicas are not Git's to say.
@@ -99,9 +101,10 @@ func NewPreview(in PreviewInput) (Preview, error) {
 	s.enact(in.To.outcome(), in.Now)
 	r.nodes, input.Nodes = s.schedulable(), s.plannable()
 	input.Revision, input.Desired, input.Prune = s.desired.head, s.desired.objects, s.desired.mayPrune()
-	if _, preview.Steps, err = r.rehearse(input); err != nil {
+	if input, preview.Steps, err = r.rehearse(input); err != nil {
 		return Preview{}, err
 	}
+	preview.Together = planner.Together(in.To.Objects, input.Rollouts, in.To.Revision.Commit)
 	preview.Problems, preview.Held = r.problems, r.held
 	preview.Scales = previewScales(r.scales, in.To.Objects, objects)
 	if h := s.holdOf(in.To.outcome(), in.Now); h != (hold{}) {

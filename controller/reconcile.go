@@ -50,7 +50,9 @@ func (s *state) plan(now time.Time) {
 	s.place(plan, pods, now)
 	s.finishStops(pods, now)
 	s.routes.want(plan.Routes, leaving(pods))
+	before := s.workloads
 	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
+	s.tellRollouts(now, before)
 	s.deletions, s.claims, s.released = plan.Deletions, plan.Claims, plan.Released
 	s.noteScales(plan.Scales, now)
 	s.ingress.forgot = s.ingress.forgot || s.inForce == nil

@@ -229,6 +229,7 @@ func (w *scene) restart(d *datadriven.TestData) (string, error) {
 	}
 	w.lead()
 	w.leader.state.inForce = inForce
+	w.leader.state.readTemplates(context.Background(), w.bus, w.leader.log)
 	if w.source.head != nil {
 		return w.deliver()
 	}
@@ -317,6 +318,9 @@ func (w *scene) preview(d *datadriven.TestData) (string, error) {
 		for _, a := range step.Actions {
 			fmt.Fprintf(&s, "step %d: %s pod of %s on %q: %s; %s\n", i+1, a.Kind, a.Pod.Owner.Name, a.Node, w.readable(a.Reason), a.NodeReason)
 		}
+	}
+	for _, g := range p.Together {
+		fmt.Fprintln(&s, "together", g.Name, g.Members)
 	}
 	if p.Empty() {
 		return "nothing to do", nil

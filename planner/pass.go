@@ -31,6 +31,7 @@ type wanted struct {
 	scalers   map[api.Ref]api.Object // the autoscalers, by their target
 	// protected are the workloads that are not to be deleted without an approval.
 	protected map[api.Ref]bool
+	groups    map[api.Ref]string // the workloads that are promoted together, by group
 }
 
 // A workload is an object that has pods, with the template of these.
@@ -51,7 +52,7 @@ type service struct {
 
 func newWanted(objects []api.Object) *wanted {
 	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}, replicas: map[api.Ref]int{}, scalers: map[api.Ref]api.Object{}}
-	w.order, w.storage = newOrder(objects), newStorage(objects)
+	w.order, w.storage, w.groups = newOrder(objects), newStorage(objects), groupsOf(objects)
 	configs, ranges := ConfigsOf(objects), limitRangesOf(objects)
 	for _, o := range objects {
 		if _, _, ok := podsOf(o.Value); ok {
@@ -108,16 +109,15 @@ type pass struct {
 	stopped  map[*Pod]bool                   // by this plan
 	holds    map[api.Ref]bool                // what Git does not hold, but is not deleted
 	zones    zones
-	usage    map[string]Usage    // the newest by pod UID
-	scaled   map[api.Ref]int     // what autoscalers make of their targets
-	quotas   map[string][]*quota // by namespace, those that were asked for
-	budgets  []budget            // with what is left of each
-	atomic   bool                // what a commit changes goes together
-	failed   map[string]api.Ref  // the commits of which a rollout failed, and which one
-	sites    *sites              // nil until a pod with claims is made
-	bindings *bindings           // of claims and declared volumes
-	ownKnown bool                // the bindings know of directories that no node has reported yet
-	refused  map[api.Ref]bool    // the workloads whose refusal has been told
+	usage    map[string]Usage      // the newest by pod UID
+	scaled   map[api.Ref]int       // what autoscalers make of their targets
+	quotas   map[string][]*quota   // by namespace, those that were asked for
+	budgets  []budget              // with what is left of each
+	failed   map[promotion]api.Ref // those of which a rollout failed, and which one
+	sites    *sites                // nil until a pod with claims is made
+	bindings *bindings             // of claims and declared volumes
+	ownKnown bool                  // the bindings know of directories that no node has reported yet
+	refused  map[api.Ref]bool      // the workloads whose refusal has been told
 	// templates are those of the wanted workloads; nil until they are asked for.
 	templates map[api.Digest]*api.PodTemplate
 	// records are what is known of Jobs, kept what the plan keeps of them; runRefs are the known runs of CronJobs.

@@ -181,6 +181,17 @@ func Compute(in Input) Plan {
 }
 
 func compute(in Input, want *wanted, pruning *pruning) Plan {
+	p := planAll(in, want, pruning)
+	if p.failsAnew() {
+		p.promote()
+		in.Rollouts = p.plan.Workloads
+		p = planAll(in, want, pruning)
+	}
+	return p.finish()
+}
+
+// planAll plans everything, up to what has to see the whole of it.
+func planAll(in Input, want *wanted, pruning *pruning) *pass {
 	p := newPass(in, want)
 	p.takeOver(pruning)
 	p.plan.Problems = append(p.plan.Problems, want.storage.problems...)
@@ -196,7 +207,7 @@ func compute(in Input, want *wanted, pruning *pruning) Plan {
 	p.claims()
 	p.routes()
 	p.ingress()
-	return p.finish()
+	return p
 }
 
 // inForce gives the objects of Git and those that are kept beside them.

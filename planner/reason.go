@@ -103,6 +103,8 @@ func (r *rollout) creationReason(last *Pod) string {
 		return fmt.Sprintf("replaces %s, which %s", last.Pod.Name, ending(last))
 	case r.held == "" && r.back != "":
 		return "back at the template before, since " + r.back
+	case r.held == "" && r.previous != nil && r.previous.Back != "":
+		return "forward again: a commit mends what had failed"
 	case r.held == "" && r.status.Completed.IsZero() && r.status.Cause != "":
 		return r.status.Cause
 	case r.previous != nil && r.previous.Desired < r.replicas:

@@ -59,6 +59,7 @@ func (r *rollout) begin() {
 	if r.previous != nil {
 		return
 	}
+	s.Stable = r.serving()
 	updated := slices.DeleteFunc(slices.Clone(r.pods), func(pod *Pod) bool { return pod.Template != s.Template })
 	if len(updated) > 0 {
 		first := slices.MinFunc(updated, func(a, b *Pod) int {
@@ -66,6 +67,16 @@ func (r *rollout) begin() {
 		})
 		s.Commit = first.Commit
 	}
+}
+
+// serving is the other template whose pods serve; empty is none. Where nothing is known of before, that one is good.
+func (r *rollout) serving() api.Digest {
+	for _, pod := range r.live {
+		if pod.Template != r.digest && r.available(pod) {
+			return pod.Template
+		}
+	}
+	return ""
 }
 
 // resume carries the dates over from the last plan. Whatever brought the rollout nearer to its end, or gave it more to do,

@@ -75,7 +75,7 @@ func parseObject(line string) (api.Object, error) {
 	}
 	name, f := words[1], parseFields(words[2:])
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
-	for key, annotation := range map[string]string{"protect": ProtectAnnotation, "after": DependsAnnotation} {
+	for key, annotation := range map[string]string{"protect": ProtectAnnotation, "after": DependsAnnotation, "together": AtomicAnnotation} {
 		if value, ok := f.take(key); ok {
 			metav1.SetMetaDataAnnotation(&meta, annotation, value)
 		}

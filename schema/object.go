@@ -191,6 +191,7 @@ func (c *Compiler) object(r *fileResult, doc *value) {
 	}
 	in := inspection{tree: doc, ref: d.ref}
 	v.entry.finish(&in, object)
+	in.annotations(object)
 	r.problems = append(r.problems, in.problems...)
 	r.notes = append(r.notes, in.notes...)
 	d.faulty = slices.ContainsFunc(in.problems, func(p api.Problem) bool { return !p.Warning })

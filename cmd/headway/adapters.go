@@ -51,3 +51,11 @@ func (b controllerBus) Objects(ctx context.Context, digest api.Digest) ([]api.Ob
 	}
 	return api.DecodeObjects(data)
 }
+
+func (b controllerBus) Template(ctx context.Context, digest api.Digest) (*api.PodTemplate, error) {
+	data, err := b.Blob(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	return api.DecodeTemplate(data)
+}

@@ -184,6 +184,9 @@ func printText(w io.Writer, p controller.Preview) error {
 	for _, s := range p.Scales {
 		fmt.Fprintf(&b, "\n* %s\n", scaledBy(s))
 	}
+	for _, g := range p.Together {
+		fmt.Fprintf(&b, "\n%s\n", together(g))
+	}
 	for _, problem := range p.Problems {
 		fmt.Fprintf(&b, "\n! %s\n", problem)
 	}
@@ -225,6 +228,9 @@ func printMarkdown(w io.Writer, p controller.Preview) error {
 			b.WriteString("```\n")
 		}
 	}
+	for _, g := range p.Together {
+		fmt.Fprintf(&b, "\n%s\n", together(g))
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -235,6 +241,19 @@ func signOf(p controller.Preview, o planner.ObjectChange) string {
 		return "="
 	}
 	return signs[string(o.Kind)]
+}
+
+// together says what a group promotes.
+func together(g planner.Group) string {
+	name := "All or nothing"
+	if g.Name != "" {
+		name += " (" + g.Name + ")"
+	}
+	members := make([]string, len(g.Members))
+	for i, ref := range g.Members {
+		members[i] = ref.String()
+	}
+	return name + ": if one of these fails, all go back: " + strings.Join(members, ", ") + "."
 }
 
 func planned(r api.Revision) string {

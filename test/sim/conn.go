@@ -408,16 +408,31 @@ func (c *conn) PublishEvent(ctx context.Context, e api.Event) error {
 
 // Objects reads the objects that a report names.
 func (c *conn) Objects(ctx context.Context, digest api.Digest) ([]api.Object, error) {
+	data, err := c.blob(ctx, "objects", digest)
+	if err != nil {
+		return nil, err
+	}
+	return api.DecodeObjects(data)
+}
+
+// Template reads a template.
+func (c *conn) Template(ctx context.Context, digest api.Digest) (*api.PodTemplate, error) {
+	data, err := c.blob(ctx, "template", digest)
+	if err != nil {
+		return nil, err
+	}
+	return api.DecodeTemplate(data)
+}
+
+// blob reads a blob.
+func (c *conn) blob(ctx context.Context, what string, digest api.Digest) ([]byte, error) {
 	var data []byte
-	err := c.call(ctx, "objects "+string(digest), func() error {
+	err := c.call(ctx, what+" "+string(digest), func() error {
 		var ok bool
 		if data, ok = c.world.store.blobs[digest]; !ok {
 			return fmt.Errorf("there is no blob %s", digest.Short())
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return api.DecodeObjects(data)
+	return data, err
 }
