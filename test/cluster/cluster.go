@@ -30,6 +30,8 @@ type Options struct {
 	Manifests fs.FS
 	// Containerd is the socket of the containerd that the nodes share.
 	Containerd string
+	// Mirrors are further registries, by their public names, that nodes reach Cluster.Registry for.
+	Mirrors []string
 	// NodeLease is how long a node may be silent; empty is the server's default.
 	NodeLease string
 	// AutoscalerPeriod is how often autoscalers reckon; empty is the server's default.
@@ -83,7 +85,7 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	mirrors, err := c.Registry.Mirror(c.Dir)
+	mirrors, err := c.Registry.Mirror(c.Dir, append(o.Mirrors, RegistryHost)...)
 	if err != nil {
 		return err
 	}

@@ -50,14 +50,19 @@ func StartRegistry() (*Registry, error) {
 // Close ends the registry.
 func (r *Registry) Close() error { return r.server.Close() }
 
-// Mirror writes the hosts.toml by which nodes find this registry under RegistryHost, and returns its directory.
-func (r *Registry) Mirror(dir string) (string, error) {
+// Mirror writes the hosts.toml files by which nodes find this registry under some names, and returns their directory.
+func (r *Registry) Mirror(dir string, names ...string) (string, error) {
 	hosts := filepath.Join(dir, "certs.d")
-	content := fmt.Sprintf("server = \"https://%s\"\n\n[host.\"http://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", RegistryHost, r.address)
-	if err := os.MkdirAll(filepath.Join(hosts, RegistryHost), 0o755); err != nil {
-		return "", err
+	for _, name := range names {
+		content := fmt.Sprintf("server = \"https://%s\"\n\n[host.\"http://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", name, r.address)
+		if err := os.MkdirAll(filepath.Join(hosts, name), 0o755); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(hosts, name, "hosts.toml"), []byte(content), 0o644); err != nil {
+			return "", err
+		}
 	}
-	return hosts, os.WriteFile(filepath.Join(hosts, RegistryHost, "hosts.toml"), []byte(content), 0o644)
+	return hosts, nil
 }
 
 // Push serves an image as repository:tag.

@@ -54,11 +54,17 @@ type stage struct {
 // open makes a cluster of three nodes and deploys the shop.
 func open(t *testing.T) *stage {
 	t.Helper()
+	s := start(t, cluster.Options{Nodes: 3, Manifests: os.DirFS(filepath.Join("..", "..", "examples", "shop", "manifests"))})
+	s.deploy("Open the shop")
+	return s
+}
+
+// start makes a cluster, until the test ends. The options need to say only what is special about it.
+func start(t *testing.T, o cluster.Options) *stage {
+	t.Helper()
 	testenv.RequireRoot(t)
-	c, err := cluster.Start(t.Context(), cluster.Options{
-		Binary: headway, Nodes: 3, Containerd: testenv.Containerd(t), NodeLease: nodeLease, AutoscalerPeriod: "2s", Log: t.Output(),
-		Manifests: os.DirFS(filepath.Join("..", "..", "examples", "shop", "manifests")),
-	})
+	o.Binary, o.Containerd, o.NodeLease, o.AutoscalerPeriod, o.Log = headway, testenv.Containerd(t), nodeLease, "2s", t.Output()
+	c, err := cluster.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +77,6 @@ func open(t *testing.T) *stage {
 			t.Errorf("close the cluster: %v", err)
 		}
 	})
-	s.deploy("Open the shop")
 	return s
 }
 
