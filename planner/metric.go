@@ -83,6 +83,7 @@ func (a *autoscaler) metric(m *autoscalingv2.MetricSpec) measurement {
 	g, ok := gaugeOf(m)
 	out := measurement{reading: api.ScaleMetric{Resource: string(g.name), Container: g.container}}
 	if !ok {
+		out.reading.Resource = string(m.Type)
 		out.why = fmt.Sprintf("metrics of type %s are not known here, of resources only cpu and memory", m.Type)
 		return out
 	}

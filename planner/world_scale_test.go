@@ -15,7 +15,7 @@ import (
 )
 
 // newAutoscaler is one of the deployment of its name. Its metrics are memoryShare and cpuShare of what pods ask for,
-// memoryEach, and mainShare for the CPU of the container of the same name; its rules are up= and down=, each of words with
+// memoryEach, mainShare for the CPU of the container of the same name, and external, which nobody measures; its rules are up= and down=, each of words with
 // commas between: window:SECONDS, pods:N/SECONDS, percent:N/SECONDS, tolerance:N, or one of Min, Max and Disabled.
 func newAutoscaler(meta metav1.ObjectMeta, f fields) *autoscalingv2.HorizontalPodAutoscaler {
 	h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: meta}
@@ -39,6 +39,12 @@ func newAutoscaler(meta metav1.ObjectMeta, f fields) *autoscalingv2.HorizontalPo
 			Resource: &autoscalingv2.ResourceMetricSource{
 				Name: corev1.ResourceMemory, Target: autoscalingv2.MetricTarget{AverageValue: &value},
 			},
+		})
+	}
+	if name, ok := f.take("external"); ok {
+		h.Spec.Metrics = append(h.Spec.Metrics, autoscalingv2.MetricSpec{
+			Type:     autoscalingv2.ExternalMetricSourceType,
+			External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}},
 		})
 	}
 	if percent := f.number("mainShare"); percent != nil {
