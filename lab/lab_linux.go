@@ -124,6 +124,9 @@ func (o Options) nodeCommand(n int) []string {
 		"--cgroup", "/headway-" + o.Name + "/" + name,
 		// The lab has no way out; images come by the network of the machine itself.
 		"--pull-netns", o.netnsPath(outside),
+		// All nodes share the disks and the memory of a machine that is used for other things too: how full those are is not the
+		// fleet's to mend.
+		"--eviction-hard", "",
 	}
 	if o.ImageDir != "" {
 		command = append(command, "--image-dir", o.ImageDir)

@@ -27,7 +27,7 @@ type up struct {
 // startUp starts everything in one process, beside the lab, on the lab's repository.
 func (b *bench) startUp(ctx context.Context, containerd string) (*up, error) {
 	u := &up{b: b, containerd: containerd, dir: filepath.Join(b.c.Dir, "up")}
-	u.cmd = u.isolated(ctx, "up", "--repo", b.c.Repo.Origin, "--branch", "main", "--address", "127.0.0.1", "--dir", u.dir)
+	u.cmd = u.isolated(ctx, "up", "--repo", b.c.Repo.Origin, "--branch", "main", "--address", "127.0.0.1", "--dir", u.dir, "--eviction-hard", "")
 	if err := u.cmd.Start(); err != nil {
 		return nil, err
 	}
