@@ -186,7 +186,10 @@ func (c *Conn) fetchBatch(ctx context.Context, stream, filter string, from curso
 		return 0, false, err
 	}
 	inbox := c.nc.NewInbox()
-	sub, err := c.nc.SubscribeSync(inbox)
+	// A channel gives messages as they are: the client's other ways would take a stored message for a status of the server, if
+	// its writer has made it look so.
+	answers := make(chan *nats.Msg, batchMessages+1)
+	sub, err := c.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return 0, false, fmt.Errorf("read %s: %w", filter, unavailable(err))
 	}
@@ -195,21 +198,16 @@ func (c *Conn) fetchBatch(ctx context.Context, stream, filter string, from curso
 		return 0, false, fmt.Errorf("read %s: %w", filter, unavailable(err))
 	}
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if errors.Is(err, nats.ErrNoResponders) {
-			return 0, false, errNoStore
+		var m *nats.Msg
+		select {
+		case m = <-answers:
+		case <-ctx.Done():
+			return 0, false, fmt.Errorf("read %s: %w", filter, unanswered(ctx, ctx.Err()))
+		case <-c.ctx.Done():
+			return 0, false, fmt.Errorf("read %s: %w", filter, ErrUnavailable)
 		}
-		if err != nil {
-			return 0, false, fmt.Errorf("read %s: %w", filter, unanswered(ctx, err))
-		}
-		switch status := m.Header.Get("Status"); status {
-		case "":
-		case "204": // the end of the batch
-			return next, m.Header.Get("Nats-Num-Pending") != "0" && next > 0, nil
-		case "404": // nothing from there on
-			return 0, false, nil
-		default:
-			return 0, false, fmt.Errorf("read %s: the server answers %s %s", filter, status, m.Header.Get("Description"))
+		if m.Header.Get(jetstream.SequenceHeader) == "" { // what is stored has one
+			return endOfBatch(m, filter, next)
 		}
 		e, err := readEntry(m)
 		if err != nil {
@@ -219,6 +217,20 @@ func (c *Conn) fetchBatch(ctx context.Context, stream, filter string, from curso
 		if err := fn(e); err != nil {
 			return 0, false, err
 		}
+	}
+}
+
+// endOfBatch reads the status that the server ends an answer with.
+func endOfBatch(m *nats.Msg, filter string, next uint64) (uint64, bool, error) {
+	switch status := m.Header.Get("Status"); status {
+	case "204": // the end of the batch
+		return next, m.Header.Get("Nats-Num-Pending") != "0" && next > 0, nil
+	case "404": // nothing from there on
+		return 0, false, nil
+	case "503": // nobody is there to answer
+		return 0, false, errNoStore
+	default:
+		return 0, false, fmt.Errorf("read %s: the server answers %q %s", filter, status, m.Header.Get("Description"))
 	}
 }
 
