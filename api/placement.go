@@ -135,6 +135,8 @@ type Assignment struct {
 	Isolation *Isolation `json:"isolation,omitempty"`
 	// MeterEvery asks the node to say that often what its containers use, for autoscalers; zero asks for nothing.
 	MeterEvery time.Duration `json:"meterEvery,omitempty"` // nanoseconds
+	// Drift says what the node does about what differs from the assignment without having been asked to; empty is to heal it.
+	Drift DriftPolicy `json:"drift,omitempty"`
 	// Ingress is what the node serves of HTTP from outside; nil says nothing of it, and the node serves what it did.
 	Ingress *IngressAssignment `json:"ingress,omitempty"`
 }

@@ -73,13 +73,16 @@ func (s *state) assignment(n *node, jobs []api.JobRecord, meterEvery time.Durati
 	slices.SortFunc(a.Pods, comparePlacements)
 	a.Claims, a.Released = s.assignClaims(n)
 	a.Isolation = s.isolationOf(n)
+	if asked, _ := settingsOf(s.desired.objects); asked.spec.Drift == api.DriftReport {
+		a.Drift = api.DriftReport
+	}
 	a.Ingress = s.assignIngress(n)
 	return a, n.doubtful || !sameAssignment(a, n.written)
 }
 
 // sameAssignment reports whether two assignments of a node ask for the same, by the same leader.
 func sameAssignment(a, b api.Assignment) bool {
-	return a.Term == b.Term && a.MeterEvery == b.MeterEvery &&
+	return a.Term == b.Term && a.MeterEvery == b.MeterEvery && a.Drift == b.Drift &&
 		slices.EqualFunc(a.Pods, b.Pods, samePlacement) && reflect.DeepEqual(a.Jobs, b.Jobs) &&
 		slices.Equal(a.Claims, b.Claims) && slices.Equal(a.Released, b.Released) &&
 		equalIsolations(a.Isolation, b.Isolation) && reflect.DeepEqual(a.Ingress, b.Ingress)

@@ -185,6 +185,7 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 	case "cluster":
 		c := &api.Cluster{TypeMeta: metav1.TypeMeta{APIVersion: api.ClusterVersion, Kind: "Cluster"}, ObjectMeta: metav1.ObjectMeta{Name: name}}
 		c.Spec.Suspend, c.Spec.Atomic = args["suspend"] == "true", args["atomic"] == "true"
+		c.Spec.Drift = api.DriftPolicy(args["drift"])
 		c.Spec.Rollback = api.RollbackPolicy(args["rollback"])
 		if args["freeze"] != "" {
 			duration, err := time.ParseDuration(args["freeze"])

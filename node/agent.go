@@ -45,6 +45,8 @@ type Agent struct {
 	devices    *devices
 	news       signal // what the node says of itself may have changed
 	isolations *isolations
+	// onlyReports is set where drift is to be left as it is.
+	onlyReports atomic.Bool
 
 	mu         sync.Mutex
 	assignment *api.Assignment // nil while none is known
@@ -117,7 +119,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
 		return nil
 	}
-	for _, part := range []func(context.Context){a.report, a.reportPulls, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage, a.watchSupplies, a.meter} {
+	for _, part := range []func(context.Context){a.report, a.reportPulls, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage, a.watchSupplies, a.meter, a.watchDrift} {
 		work.Go(func() { part(ctx) })
 	}
 	a.look.run(ctx, func(seen listing) { a.tell(ctx, seen) }, a.complain("look at the containers"))
@@ -205,6 +207,7 @@ func (a *Agent) readAssignment() {
 	default:
 		a.mu.Lock()
 		a.assignment = &last
+		a.followDrift()
 		a.takeIngress(nil, &last)
 		a.mu.Unlock()
 		a.metering.set()

@@ -35,6 +35,7 @@ func (a *Agent) obey(ctx context.Context, next api.Assignment) {
 			a.log.Error("the assignment cannot be written: after a restart the one before it is in force", "error", err)
 		}
 		a.assignment = &next
+		a.followDrift()
 		a.reconcile(ctx)
 		a.followClaims()
 		a.metering.set()

@@ -189,6 +189,7 @@ func (p *pod) start(ctx context.Context, t target) error {
 		return err
 	}
 	k := p.known[c.id]
+	c.begunHere = true
 	k.State, k.Started = ContainerRunning, time.Now()
 	p.known[c.id] = k
 	p.changed = p.host.look.number()

@@ -36,6 +36,7 @@ type container struct {
 	restart   bool
 	restartAt time.Time
 	waits     trouble // why the next run waits
+	drifted   bool    // it ended by somebody else's doing
 
 	// Of the current run:
 	unready    string // why it is not ready
@@ -43,6 +44,7 @@ type container struct {
 	hook       hook   // that is under way; empty if none is
 	stopHook   context.CancelFunc
 	stopProbes context.CancelFunc // nil when they do not run
+	begunHere  bool               // this agent started it, so that it is of this start of the machine
 	asks       probeKind          // startup, as long as only that probe runs
 }
 

@@ -7,7 +7,7 @@ func (p *pod) mayRun(c *container, now time.Time) bool {
 	if c.kind == initContainer && !p.record.Initialized.IsZero() {
 		return false
 	}
-	return c.id == "" || c.settled && c.restart && !now.Before(c.restartAt)
+	return c.id == "" || c.settled && c.restart && !now.Before(c.restartAt) && !p.leaves(c)
 }
 
 // wantsRun says whether a container is to be made now: when those before it have come far enough.

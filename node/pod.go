@@ -47,6 +47,8 @@ type pod struct {
 	failures   map[failing]*failure
 	told       map[string]bool // containers that no run of the spec's is, and that were told to end, by ID
 	killed     map[string]bool // containers that were killed, by ID
+	taken      map[string]bool // containers that somebody else took away, by ID
+	rebooted   bool            // the machine was started anew since the pod last ran
 	lacking    string          // what the newest pull lacked of the pull secrets
 	recalled   bool
 	rested     bool
@@ -82,6 +84,7 @@ type inbox struct {
 type trouble struct{ reason, message string }
 
 func (a *Agent) newPod(r record) *pod {
+	rebooted := r.Boot != "" && r.Boot != a.config.Boot
 	r.reboot(a.config.Boot)
 	if r.Created.IsZero() {
 		r.Created = time.Now()
@@ -89,7 +92,7 @@ func (a *Agent) newPod(r record) *pod {
 	p := &pod{
 		uid: r.Placement.UID, host: a, wake: newSignal(), record: r, commit: r.Placement.Commit,
 		log:   a.log.With("pod", r.Placement.Pod.String(), "uid", r.Placement.UID),
-		known: map[string]Container{}, runs: map[string]*run{}, pulls: map[string]api.PullProgress{}, told: map[string]bool{}, killed: map[string]bool{}, still: make(chan struct{}), failures: map[failing]*failure{}, dirty: true,
+		known: map[string]Container{}, runs: map[string]*run{}, pulls: map[string]api.PullProgress{}, told: map[string]bool{}, killed: map[string]bool{}, taken: map[string]bool{}, rebooted: rebooted, still: make(chan struct{}), failures: map[failing]*failure{}, dirty: true,
 	}
 	p.halt, p.doHalt = context.WithCancel(context.Background())
 	if p.isClosing() {
@@ -278,18 +281,27 @@ func (p *pod) see(seen listing) {
 		if !known && current {
 			p.empty = false
 		}
+		if known && current && have.State == ContainerRunning && c.State == ContainerCreated {
+			p.vanish(have) // somebody took its process away, and left the rest
+			continue
+		}
 		if known && c.State.rank() >= have.State.rank() || !known && current {
 			p.known[c.ID] = c
 		}
 	}
 	for id, c := range p.known {
 		if current && !listed[id] && c.State != ContainerExited {
-			// Somebody took it away. What is left of it is that it has ended.
-			c.State, c.PID, c.ExitCode, c.Finished = ContainerExited, 0, exitUnknown, time.Now()
-			p.known[id] = c
+			p.vanish(c)
 		}
 	}
 	p.adopt()
+}
+
+// vanish takes in that somebody took a container away. What is left of it is that it has ended.
+func (p *pod) vanish(c Container) {
+	p.taken[c.ID] = true
+	c.State, c.PID, c.ExitCode, c.Finished = ContainerExited, 0, exitUnknown, time.Now()
+	p.known[c.ID] = c
 }
 
 // exitUnknown is the exit code of a container that vanished, as Kubernetes gives it.

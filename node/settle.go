@@ -29,7 +29,7 @@ func (p *pod) settle(c *container, now time.Time) {
 	if p.isClosing() {
 		return
 	}
-	c.restart = p.restarts(c, e)
+	c.restart, c.drifted = p.restarts(c, e), p.isDrift(c, e)
 	wait := p.host.config.Restart.wait(e.Failures)
 	c.restartAt = k.Finished.Add(wait)
 	if k.Finished.IsZero() || k.Finished.After(now) {
@@ -38,7 +38,14 @@ func (p *pod) settle(c *container, now time.Time) {
 	if c.restart {
 		c.waits = waiting(e, wait)
 	}
+	if p.leaves(c) && c.restart {
+		c.waits = trouble{reasonDrifted, "it was killed or taken away by somebody else" + leftAsItIs}
+	}
 	if !news {
+		return
+	}
+	if c.drifted {
+		p.tellDrift(c)
 		return
 	}
 	switch why := "container " + c.spec.Name + " " + e.String(); {

@@ -307,7 +307,14 @@ var _ interface {
 	node.Router
 	node.HostPorter
 	node.Isolator
+	node.RuleKeeper
 } = routers{}
+
+// Drift tells what others have changed of the rules.
+func (r routers) Drift(ctx context.Context) ([]string, error) { return r.kernel.Drift(ctx) }
+
+// Repair takes that back.
+func (r routers) Repair(ctx context.Context) error { return r.kernel.Repair(ctx) }
 
 // SetHostPorts opens ports of the machine, which have no names.
 func (r routers) SetHostPorts(ctx context.Context, ports []node.HostPort) error {

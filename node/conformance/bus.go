@@ -20,6 +20,7 @@ type stageBus struct {
 	blobs      map[api.Digest][]byte
 	status     api.NodeStatus
 	routes     api.RouteTable
+	events     []api.Event
 	acked      uint64 // the revision of the routes that the node has
 }
 
@@ -35,6 +36,15 @@ func (b *stageBus) assign(pods []api.Placement) {
 	b.assignment.Pods = slices.Clone(pods)
 	close(b.changed)
 	b.changed = make(chan struct{})
+}
+
+// drift says what the node is to do about drift.
+func (b *stageBus) drift(policy api.DriftPolicy) {
+	b.mu.Lock()
+	b.assignment.Drift = policy
+	pods := b.assignment.Pods
+	b.mu.Unlock()
+	b.assign(pods)
 }
 
 // route makes the table that of the node.
@@ -144,6 +154,24 @@ func (b *stageBus) WatchNodes(ctx context.Context, _ func([]api.NodeInfo)) error
 	return ctx.Err()
 }
 
-func (b *stageBus) PutNode(context.Context, api.NodeInfo) error   { return nil }
-func (b *stageBus) Beat(context.Context, api.Heartbeat) error     { return nil }
-func (b *stageBus) PublishEvent(context.Context, api.Event) error { return nil }
+func (b *stageBus) PutNode(context.Context, api.NodeInfo) error { return nil }
+func (b *stageBus) Beat(context.Context, api.Heartbeat) error   { return nil }
+func (b *stageBus) PublishEvent(_ context.Context, e api.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = append(b.events, e)
+	return nil
+}
+
+// told counts the events of a kind about an object.
+func (b *stageBus) told(kind string, ref api.Ref) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, e := range b.events {
+		if e.Kind == kind && e.Ref == ref {
+			n++
+		}
+	}
+	return n
+}

@@ -40,6 +40,8 @@ func PodCases() []PodCase {
 		{"Device Manager should hold back a container whose device vanished", devicesVanish},
 		{"GracefulNodeShutdown should gracefully shutdown pods by priority", gracefulShutdown},
 		{"GracefulNodeShutdown should gracefully shutdown pods with various grace periods", boundedShutdown},
+		{"Drift should be healed and told", driftHealed},
+		{"Drift should be left and told where it is only to be reported", driftReported},
 		{"MemoryAllocatableEviction should evict pods by use over request and priority", memoryEviction},
 		{"LocalStorageEviction should evict what has written to the disk", diskEviction},
 	} {

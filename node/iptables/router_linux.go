@@ -48,6 +48,9 @@ type Router struct {
 	isolated []node.IsolatedPod
 	// isolatedKnown is false until the isolated pods have been told: the rules that the kernel has stay.
 	isolatedKnown bool
+	// drift is what differed when the kernel's stamp was drifted.
+	drifted stamp
+	drift   []string
 }
 
 // Open chooses the back end. It changes nothing in the kernel.
