@@ -6,13 +6,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ConfigAnnotation on a pod template, with the value ConfigLive, has the files of config maps, secrets and the downward
-// API change in place when their content does. Else such a change is a rollout.
-const (
-	ConfigAnnotation = "headway.dev/config"
-	ConfigLive       = "live"
-)
-
 // A Digest names immutable content by its SHA-256, in hexadecimal.
 type Digest string
 
@@ -34,7 +27,7 @@ type PodTemplate struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Spec        corev1.PodSpec    `json:"spec"`
 	// ConfigMaps maps each config map that the spec uses to the blob with its content (a ConfigData in JSON). One that
-	// the spec marks optional and that is not declared is absent.
+	// the spec marks optional and that is not declared is absent. So is, here and below, what changes in place (LiveConfig).
 	ConfigMaps map[string]Digest `json:"configMaps,omitempty"`
 	// Secrets maps each secret that the spec uses to the fingerprint of its content, so that a changed secret is a changed
 	// template. One that the spec marks optional and that is not declared is absent.
@@ -97,6 +90,8 @@ type Placement struct {
 	Sealed Digest `json:"sealed,omitempty"`
 	// Pull is what the node shows to registries for the pod; nil is nothing of its own.
 	Pull *PullSecrets `json:"pull,omitempty"`
+	// Live is what changes in place of the pod's files; nil is nothing.
+	Live *LiveConfig `json:"live,omitempty"`
 	// Hostname is the pod's own, where that is neither its name nor what its template says.
 	Hostname string `json:"hostname,omitempty"`
 	// Claims are the claims that the pod has for itself, by the volume of the template that each stands behind: the

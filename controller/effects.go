@@ -16,7 +16,9 @@ type effects struct {
 	blobs       []blob           // ordered by digest
 	assignments []api.Assignment // ordered by node
 	// needs are the blobs, among those above, that a pod of the assignments cannot start without; by the pod's UID.
-	needs   map[string][]api.Digest
+	needs map[string][]api.Digest
+	// formers are what pods of the assignments keep of what changes in place, unless the blobs of what comes after are written; by UID.
+	formers map[string]former
 	routes  routeChange
 	reverts []revertOrder
 	events  []api.Event
@@ -39,7 +41,7 @@ func (c routeChange) empty() bool { return len(c.changed) == 0 && len(c.deleted)
 
 // effects gives the difference between what should be and what the bus holds.
 func (s *state) effects() effects {
-	e := effects{routes: s.routes.change(s.desired.gaps), needs: map[string][]api.Digest{}, events: s.events}
+	e := effects{routes: s.routes.change(s.desired.gaps), needs: map[string][]api.Digest{}, formers: map[string]former{}, events: s.events}
 	s.events = nil
 	jobs, scaled := s.jobsByNode(), s.scaled()
 	for _, n := range s.sortedNodes() {
@@ -48,6 +50,9 @@ func (s *state) effects() effects {
 			for _, p := range a.Pods {
 				if needs := s.lacking(n.pods[p.UID]); len(needs) > 0 {
 					e.needs[p.UID] = needs
+				}
+				if f, waits := s.formerOf(n.pods[p.UID]); waits {
+					e.formers[p.UID] = f
 				}
 			}
 		}
@@ -88,8 +93,10 @@ func sameAssignment(a, b api.Assignment) bool {
 		equalIsolations(a.Isolation, b.Isolation) && reflect.DeepEqual(a.Ingress, b.Ingress)
 }
 
-// samePlacement reports whether two of a node say the same: of a pod, only its pull secrets change.
-func samePlacement(a, b api.Placement) bool { return a.UID == b.UID && a.Pull.Same(b.Pull) }
+// samePlacement reports whether two of a node say the same: of a pod, only its pull secrets change, and what changes in place.
+func samePlacement(a, b api.Placement) bool {
+	return a.UID == b.UID && a.Pull.Same(b.Pull) && a.Live.Same(b.Live)
+}
 
 // lacking gives the blobs that a pod needs and the store may lack.
 func (s *state) lacking(p *pod) []api.Digest {
@@ -110,6 +117,9 @@ func (s *state) blobWritten(digest api.Digest) {
 func (s *state) assignmentWritten(a api.Assignment) {
 	n := s.nodes[a.Node]
 	n.give(a)
+	for _, p := range a.Pods {
+		n.pods[p.UID].reached = p.Live
+	}
 	n.written, n.sequence, n.ours, n.doubtful = a, a.Sequence, true, false
 }
 

@@ -383,7 +383,24 @@ func (b *fakeBus) PublishEvent(_ context.Context, e api.Event) error {
 
 // describePod names a pod by owner, image, slot and incarnation.
 func describePod(p api.Placement) string {
-	return p.Owner.Name + ":" + p.Labels["image"] + describeSlot(p) + describeVolumes(p)
+	return p.Owner.Name + ":" + p.Labels["image"] + describeSlot(p) + describeVolumes(p) + describeLive(p.Live)
+}
+
+// describeLive names what a pod has of what changes in place.
+func describeLive(live *api.LiveConfig) string {
+	if live == nil {
+		return ""
+	}
+	var s strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(live.ConfigMaps)) {
+		if d := live.ConfigMaps[name].Digest; d != "" {
+			fmt.Fprintf(&s, "+%s@%s", name, d[:4])
+		}
+	}
+	if live.Sealed != "" {
+		fmt.Fprintf(&s, "+sealed@%s", live.Sealed[:4])
+	}
+	return s.String()
 }
 
 func describeSlot(p api.Placement) string { return fmt.Sprintf("#%d.%d", p.Slot, p.Incarnation) }

@@ -85,6 +85,17 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			LocalObjectReference: corev1.LocalObjectReference{Name: secret},
 		}})
 	}
+	var annotations map[string]string
+	if live, ok := args["live"]; ok { // the files of a config map and a secret of that name
+		annotations = map[string]string{api.ConfigAnnotation: api.ConfigLive}
+		name := corev1.LocalObjectReference{Name: live}
+		spec.Volumes = []corev1.Volume{{Name: "files", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{
+				{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: name, Optional: new(true)}},
+				{Secret: &corev1.SecretProjection{LocalObjectReference: name, Optional: new(true)}},
+			},
+		}}}}
+	}
 	if pull, ok := args["pull"]; ok {
 		spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: pull}}
 	}
@@ -107,7 +118,7 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			Spec: appsv1.DeploymentSpec{
 				Replicas: &replicas,
 				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
-				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
+				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations}, Spec: spec},
 			},
 		}
 		if seconds := args["deadline"]; seconds != "" {

@@ -90,7 +90,13 @@ func (m *machine) take(a api.Assignment, now time.Time) {
 	assigned := map[string]bool{}
 	for _, p := range a.Pods {
 		assigned[p.UID] = true
-		if _, ok := m.pods[p.UID]; ok {
+		known, ok := m.pods[p.UID]
+		if !ok || !p.Live.Same(known.Placement.Live) {
+			m.checkStored(p)
+		}
+		if ok {
+			known.Placement = p
+			m.pods[p.UID] = known
 			continue
 		}
 		m.next++
@@ -105,6 +111,17 @@ func (m *machine) take(a api.Assignment, now time.Time) {
 		if !assigned[uid] {
 			m.bus.checkDrained(p, m.info.Name, m.peers)
 			delete(m.pods, uid)
+		}
+	}
+}
+
+// checkStored asks that a machine can have what changes in place.
+func (m *machine) checkStored(p api.Placement) {
+	m.bus.mu.Lock()
+	defer m.bus.mu.Unlock()
+	for _, d := range p.Live.Blobs() {
+		if m.bus.blobs[d] == nil {
+			m.bus.misdeeds = append(m.bus.misdeeds, describePod(p)+" is to have a blob that is not stored: "+d.Short())
 		}
 	}
 }

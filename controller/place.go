@@ -85,16 +85,16 @@ func (s *state) create(a planner.Action, d scheduler.Decision, blobs map[api.Dig
 	if placement.Sealed, err = s.seal(a.Pod.Template, a.Template, a.Pod.Pod.Namespace, node); err != nil {
 		return err
 	}
+	if placement.Live, err = s.sealLive(placement.Live, a.Pod.Pod.Namespace, node); err != nil {
+		return err
+	}
 	placement.Pull = s.pullSecrets(s.pulls.names(&a.Template.Spec, a.Pod.Pod.Namespace), a.Pod.Pod.Namespace, node)
 	needs := append([]api.Digest{a.Pod.Template}, slices.Collect(maps.Values(a.Template.ConfigMaps))...)
 	if placement.Sealed != "" {
 		needs = append(needs, placement.Sealed)
 	}
-	for _, digest := range needs {
-		if data, ok := blobs[digest]; ok && !s.stored[digest] {
-			s.blobs[digest] = data
-		}
-	}
+	needs = append(needs, placement.Live.Blobs()...)
+	s.want(needs, blobs)
 	s.nodes[node].pods[a.Pod.UID] = &pod{placement: placement, assigned: true, needs: needs}
 	s.templates[a.Pod.Template] = a.Template
 	s.event(api.Event{Time: now, Kind: "Created", Ref: a.Pod.Pod, Reason: fmt.Sprintf("%s; on node %s", a.Reason, node), Commit: a.Commit})
@@ -127,4 +127,5 @@ func (s *state) forgetTemplates() {
 	maps.DeleteFunc(s.templates, func(d api.Digest, _ *api.PodTemplate) bool { return !used[d] })
 	maps.DeleteFunc(s.sealed, func(k sealedKey, _ api.Digest) bool { return !used[k.template] })
 	s.forgetPulls()
+	s.forgetLive()
 }

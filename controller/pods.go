@@ -22,8 +22,10 @@ type pod struct {
 	stopping  *stop          // nil: it is not being stopped
 	// left is the revision of the routes that the pod is out of, if it is in none: once every node has that, no new
 	// connection reaches the pod.
-	left  uint64
-	needs []api.Digest // blobs that must be in the store before the pod is assigned
+	left uint64
+	// reached is what it had in the newest assignment that was written, of what changes in place.
+	reached *api.LiveConfig
+	needs   []api.Digest // blobs that must be in the store before the pod is assigned
 }
 
 // A stop is why a pod ends, and until when its end may wait for the nodes' routes.
@@ -66,7 +68,7 @@ func (n *node) mergePods(revision uint64) {
 		uid := status.Placement.UID
 		p, ok := n.pods[uid]
 		if !ok {
-			p = &pod{placement: status.Placement, given: true, left: revision}
+			p = &pod{placement: status.Placement, given: true, left: revision, reached: status.Placement.Live}
 			p.placement.Node = n.name
 			n.pods[uid] = p
 		}

@@ -59,6 +59,8 @@ type PreviewStep struct {
 	// After is how long the rules of rollouts make the step wait since the beginning, at least.
 	After   time.Duration   `json:"after"`
 	Actions []PreviewAction `json:"actions"`
+	// Updates change files of pods that run on.
+	Updates []planner.Update `json:"updates,omitempty"`
 }
 
 // A PreviewAction is an action, and for a creation the node it would get.
@@ -155,7 +157,7 @@ func (r *rehearsal) rehearse(in planner.Input) (planner.Input, []PreviewStep, er
 	}
 	steps := make([]PreviewStep, len(rehearsed.Steps))
 	for i, step := range rehearsed.Steps {
-		steps[i] = PreviewStep{After: step.After, Actions: r.place(step.Actions)}
+		steps[i] = PreviewStep{After: step.After, Actions: r.place(step.Actions), Updates: step.Updates}
 	}
 	end := rehearsed.Final
 	for i := range end.Pods {

@@ -50,6 +50,8 @@ var (
 		{"deployment web image=v2 replicas=1", "deployment api image=v2 strategy=recreate replicas=2", "service api"},
 		{"deployment api image=v3 replicas=4 memory=300Mi", "service api", "node n1 unschedulable=true"},
 		{"pod job image=v1", "service web"},
+		{"deployment web image=v1 replicas=3 live=settings", "config settings mode=slow", "service web"},
+		{"deployment web image=v1 replicas=3 live=settings", "config settings mode=fast", "secret settings word=one", "service web"},
 	}
 	badCommits = [][]string{
 		{},

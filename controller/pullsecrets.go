@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -104,24 +103,14 @@ func (s *state) sealPull(key pullKey, contents api.SecretContents) (api.Digest, 
 	if digest, ok := s.pulls.sealed[key]; ok {
 		return digest, true
 	}
-	info := s.nodes[key.node].info
-	if info == nil || info.SealKey == "" {
-		return "", false
-	}
-	plain, err := json.Marshal(contents)
+	digest, err := s.sealToNode(key.node, contents)
 	if err != nil {
 		return "", false
 	}
-	data, err := s.sealer(plain, info.SealKey)
-	if err != nil {
-		return "", false
-	}
-	sum := sha256.Sum256(data)
-	digest := api.Digest(hex.EncodeToString(sum[:]))
 	if s.pulls.sealed == nil {
 		s.pulls.sealed = map[pullKey]api.Digest{}
 	}
-	s.blobs[digest], s.pulls.sealed[key] = data, digest
+	s.pulls.sealed[key] = digest
 	return digest, true
 }
 

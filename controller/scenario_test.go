@@ -318,6 +318,9 @@ func (w *scene) preview(d *datadriven.TestData) (string, error) {
 		for _, a := range step.Actions {
 			fmt.Fprintf(&s, "step %d: %s pod of %s on %q: %s; %s\n", i+1, a.Kind, a.Pod.Owner.Name, a.Node, w.readable(a.Reason), a.NodeReason)
 		}
+		for _, u := range step.Updates {
+			fmt.Fprintf(&s, "step %d: update pod of %s in place: %s\n", i+1, u.Pod.Owner.Name, u.Reason)
+		}
 	}
 	for _, g := range p.Together {
 		fmt.Fprintln(&s, "together", g.Name, g.Members)

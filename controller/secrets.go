@@ -62,6 +62,16 @@ func (s *state) seal(digest api.Digest, template *api.PodTemplate, namespace, no
 		}
 		contents[name] = secret.Data
 	}
+	d, err := s.sealToNode(node, contents)
+	if err != nil {
+		return "", err
+	}
+	s.sealed[key] = d
+	return d, nil
+}
+
+// sealToNode gives the blob with what secrets hold, sealed to the node. The error says why no pod can have it there.
+func (s *state) sealToNode(node string, contents api.SecretContents) (api.Digest, error) {
 	info := s.nodes[node].info
 	if info == nil || info.SealKey == "" {
 		return "", fmt.Errorf("node %s has said no key that secrets could be sealed to: is it of an older version?", node)
@@ -70,7 +80,6 @@ func (s *state) seal(digest api.Digest, template *api.PodTemplate, namespace, no
 	if err != nil {
 		return "", fmt.Errorf("node %s: %w", node, err)
 	}
-	s.sealed[key] = d
 	return d, nil
 }
 
@@ -85,7 +94,9 @@ func (s *state) sealTo(recipient string, contents api.SecretContents) (api.Diges
 		return "", err
 	}
 	d := digestOf(data)
-	s.blobs[d] = data
+	if !s.stored[d] {
+		s.blobs[d] = data
+	}
 	return d, nil
 }
 

@@ -41,8 +41,9 @@ type state struct {
 	secrets  map[api.Ref]api.Object   // declared
 	sealed   map[sealedKey]api.Digest // by this leader, for templates in use
 	pulls    pulls
-	stored   map[api.Digest]bool   // blobs known to be in the store
-	blobs    map[api.Digest][]byte // blobs that pods need and the store may lack
+	live     map[liveKey]api.Digest // sealed by this leader, for pods that it gave it to
+	stored   map[api.Digest]bool    // blobs known to be in the store
+	blobs    map[api.Digest][]byte  // blobs that pods need and the store may lack
 	ingress  ingressBook
 	// templates are those of pods that this leader created; of others it knows what their placements repeat.
 	templates map[api.Digest]*api.PodTemplate
@@ -86,7 +87,7 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 		stored: map[api.Digest]bool{}, blobs: map[api.Digest][]byte{},
 		templates:   map[api.Digest]*api.PodTemplate{},
 		quarantined: map[string]bool{}, reverts: map[string]*revert{},
-		secrets: map[api.Ref]api.Object{}, sealed: map[sealedKey]api.Digest{},
+		secrets: map[api.Ref]api.Object{}, sealed: map[sealedKey]api.Digest{}, live: map[liveKey]api.Digest{},
 		announced: map[string]bool{}, ingress: ingressBook{sealed: map[sealedCertificate]api.Digest{}},
 		fresh: len(found.Assignments) == 0 && (found.Report == nil || found.Report.Waiting),
 	}
@@ -95,7 +96,7 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 		n.known, n.written = true, a
 		n.sequence = a.Sequence
 		for _, p := range a.Pods {
-			n.pods[p.UID] = &pod{placement: p, assigned: true, given: true, left: s.routes.left()}
+			n.pods[p.UID] = &pod{placement: p, assigned: true, given: true, left: s.routes.left(), reached: p.Live}
 		}
 	}
 	s.observeNodes(found.Nodes, now)

@@ -26,6 +26,12 @@ func (l *leader) write(ctx context.Context, e effects) error {
 		a.Pods = slices.DeleteFunc(a.Pods, func(p api.Placement) bool {
 			return slices.ContainsFunc(e.needs[p.UID], func(d api.Digest) bool { return failed[d] })
 		})
+		for i := range a.Pods {
+			f := e.formers[a.Pods[i].UID]
+			if slices.ContainsFunc(f.until, func(d api.Digest) bool { return failed[d] }) {
+				a.Pods[i].Live = f.live
+			}
+		}
 		if err := l.config.Bus.PutAssignment(ctx, a); err != nil {
 			l.state.assignmentFailed(a)
 			errs = append(errs, fmt.Errorf("assignment of node %s: %w", a.Node, err))

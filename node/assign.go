@@ -184,6 +184,13 @@ func (a *Agent) learnt() {
 	a.followClaims()
 }
 
+// spend notes that some content on disk may be used by no pod any more, for the next that is learnt of one.
+func (a *Agent) spend() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unpruned = true
+}
+
 // pruneBlobs deletes the content that no pod uses, once it is known of every pod what it uses. The agent is locked.
 func (a *Agent) pruneBlobs() {
 	used := map[api.Digest]bool{}

@@ -53,10 +53,10 @@ func (b *blobs) template(ctx context.Context, digest api.Digest) (*api.PodTempla
 	return t, nil
 }
 
-// configs gives the config maps of a template by name.
-func (b *blobs) configs(ctx context.Context, t *api.PodTemplate) (map[string]api.ConfigData, error) {
+// configs gives config maps by name.
+func (b *blobs) configs(ctx context.Context, digests map[string]api.Digest) (map[string]api.ConfigData, error) {
 	all := map[string]api.ConfigData{}
-	for name, digest := range t.ConfigMaps {
+	for name, digest := range digests {
 		data, err := b.get(ctx, digest)
 		if err != nil {
 			return nil, fmt.Errorf("config map %s (%s): %w", name, digest.Short(), err)

@@ -25,10 +25,11 @@ func (p *pod) fetch(ctx context.Context, _ target) error {
 		p.host.claims.use(ref, p.uid)
 	}
 	p.uses(p.content(t))
-	if p.configs, err = p.host.blobs.configs(ctx, t); err != nil {
+	live := p.record.Placement.Live
+	if p.configs, err = p.host.blobs.configs(ctx, configMaps(t, live)); err != nil {
 		return err
 	}
-	if err := p.fetchSealed(ctx, t); err != nil {
+	if err := errors.Join(p.fetchSealed(ctx, t), p.fetchLive(ctx, live)); err != nil {
 		return err
 	}
 	p.fetchPull(ctx)

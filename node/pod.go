@@ -39,6 +39,8 @@ type pod struct {
 	commit     string
 	template   *api.PodTemplate
 	configs    map[string]api.ConfigData
+	nextLive   *api.LiveConfig // what changes in place comes to be this; nil: it is as the record's placement says
+	updated    bool            // the files that change in place are known to be those of the record's placement
 	sandbox    *Sandbox
 	mounts     map[string]string    // paths of volumes by name
 	containers []*container         // in the order of the spec; nil until the template is known
@@ -232,8 +234,10 @@ func (p *pod) absorb(now time.Time) {
 	if in.placement != nil {
 		p.takePlacement(*in.placement)
 	}
-	if f := p.failures[failing{step: stepFetch}]; f != nil && in.again {
-		f.until = time.Time{}
+	for _, step := range []string{stepFetch, stepUpdate} {
+		if f := p.failures[failing{step: step}]; f != nil && in.again {
+			f.until = time.Time{}
+		}
 	}
 	for _, f := range p.failures {
 		if in.devices && f.reason == reasonNoDevice {

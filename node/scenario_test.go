@@ -69,6 +69,7 @@ var commands = map[string]func(*scenario, *datadriven.TestData) string{
 	"routes":     (*scenario).doRoutes,
 	"nodes":      (*scenario).doNodes,
 	"isolate":    (*scenario).doIsolate,
+	"live":       (*scenario).doLive,
 	"cat":        (*scenario).doCat,
 	"cleanup":    (*scenario).doCleanup,
 }
@@ -128,6 +129,27 @@ func (s *scenario) doIsolate(d *datadriven.TestData) string {
 	}
 	if err := yaml.UnmarshalStrict([]byte(d.Input), &s.isolation); err != nil {
 		return err.Error()
+	}
+	return ""
+}
+
+// doLive sets what changes in place of the pods of the next assignments: NAME: {KEY: TEXT}. A config map without keys is
+// not stored, and one of null is optional and not declared.
+func (s *scenario) doLive(d *datadriven.TestData) string {
+	var input map[string]map[string]string
+	if err := yaml.UnmarshalStrict([]byte(d.Input), &input); err != nil {
+		return err.Error()
+	}
+	s.live = &api.LiveConfig{ConfigMaps: map[string]api.LiveContent{}}
+	for name, data := range input {
+		c := api.LiveContent{Optional: true}
+		switch {
+		case len(data) > 0:
+			c.Digest = s.blob(api.ConfigData{Data: data})
+		case data != nil:
+			c.Digest = "nowhere"
+		}
+		s.live.ConfigMaps[name] = c
 	}
 	return ""
 }

@@ -20,7 +20,7 @@ func (p *pod) content(t *api.PodTemplate) []api.Digest {
 	if pull := p.record.Placement.Pull; pull != nil && pull.Sealed != "" {
 		all = append(all, pull.Sealed)
 	}
-	return all
+	return append(all, p.record.Placement.Live.Blobs()...)
 }
 
 // fetchSealed has the pod's secrets on disk, sealed as they are, so that it can start again without the bus.
@@ -38,13 +38,17 @@ func (p *pod) fetchSealed(ctx context.Context, t *api.PodTemplate) error {
 	}
 }
 
-// openSecrets opens the pod's secrets, by name. What it gives is kept nowhere: it is asked each time that a volume or a
-// container is made.
-func (p *pod) openSecrets(ctx context.Context) (map[string]api.SecretData, error) {
+// openSecrets opens the pod's secrets, by name, with those that change in place. What it gives is kept nowhere: it is asked each
+// time that a volume or a container is made.
+func (p *pod) openSecrets(ctx context.Context, live *api.LiveConfig) (map[string]api.SecretData, error) {
 	if len(p.template.Secrets) == 0 {
-		return nil, nil
+		return p.openLive(ctx, live, nil)
 	}
-	return p.host.openSealed(ctx, p.record.Placement.Sealed)
+	all, err := p.host.openSealed(ctx, p.record.Placement.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	return p.openLive(ctx, live, all)
 }
 
 // openSealed opens secrets that are sealed to the node, by name.
@@ -78,6 +82,7 @@ func (p *pod) takePlacement(next api.Placement) {
 	if last := p.record.Placement; p.template != nil && last.Sealed != "" && last.Template == next.Template {
 		next.Sealed = last.Sealed
 	}
+	next.Live = p.takeLive(next.Live)
 	pull := p.record.Placement.Pull
 	if next.Pull.Same(pull) {
 		next.Pull = pull

@@ -36,10 +36,11 @@ type action struct {
 
 // Steps that others ask about by name.
 const (
-	stepFetch = "fetch"
-	stepKill  = "kill"
-	stepStart = "start"
-	stepImage = "image"
+	stepFetch  = "fetch"
+	stepUpdate = "update"
+	stepKill   = "kill"
+	stepStart  = "start"
+	stepImage  = "image"
 )
 
 func unbounded(*Agent) chan struct{} { return nil }
@@ -72,6 +73,7 @@ func newTables() tables {
 		living: slices.Concat(
 			[]step{
 				{name: stepFetch, due: (*pod).dueFetch, do: (*pod).fetch, slots: unbounded, reason: "FailedFetch"},
+				{name: stepUpdate, due: (*pod).dueUpdate, do: (*pod).update, slots: unbounded, reason: "FailedUpdate"},
 				{name: stepImage, due: (*pod).dueImage, do: (*pod).image, slots: unbounded, begins: true, reason: errImagePull},
 				{name: "prepare", due: (*pod).duePrepare, do: (*pod).prepare, slots: unbounded, reason: "FailedPrepare"},
 			},

@@ -29,12 +29,17 @@ type surroundings struct {
 
 // surroundings gathers what is known of the pod. The secrets are opened for this once.
 func (p *pod) surroundings(ctx context.Context) (surroundings, error) {
-	secrets, err := p.openSecrets(ctx)
+	return p.surroundingsOf(ctx, p.record.Placement.Live, p.configs)
+}
+
+// surroundingsOf are those with other content than the pod has so far.
+func (p *pod) surroundingsOf(ctx context.Context, live *api.LiveConfig, configs map[string]api.ConfigData) (surroundings, error) {
+	secrets, err := p.openSecrets(ctx, live)
 	if err != nil {
 		return surroundings{}, err
 	}
 	s := surroundings{
-		placement: p.record.Placement, template: p.template, configs: p.configs, secrets: secrets,
+		placement: p.record.Placement, template: p.template, configs: configs, secrets: secrets,
 		hostname: p.hostname(), node: p.host.config.Info.Name, hostIP: p.host.config.HostIP,
 		allocatable: p.host.allocatable(),
 	}
@@ -66,7 +71,11 @@ func joined(a, b map[string]string) map[string]string {
 
 // volumeConfig puts together what the pod's volumes are made from.
 func (p *pod) volumeConfig(ctx context.Context) (VolumeConfig, error) {
-	s, err := p.surroundings(ctx)
+	return p.volumeConfigOf(ctx, p.record.Placement.Live, p.configs)
+}
+
+func (p *pod) volumeConfigOf(ctx context.Context, live *api.LiveConfig, configs map[string]api.ConfigData) (VolumeConfig, error) {
+	s, err := p.surroundingsOf(ctx, live, configs)
 	if err != nil {
 		return VolumeConfig{}, err
 	}
@@ -75,7 +84,7 @@ func (p *pod) volumeConfig(ctx context.Context) (VolumeConfig, error) {
 		return VolumeConfig{}, err
 	}
 	return VolumeConfig{
-		UID: p.uid, Template: p.template, Configs: p.configs, Secrets: s.secrets, Claims: claims, Volumes: p.record.Placement.Volumes, Downward: s.file,
+		UID: p.uid, Template: p.template, Configs: configs, Secrets: s.secrets, Claims: claims, Volumes: p.record.Placement.Volumes, Downward: s.file,
 	}, nil
 }
 

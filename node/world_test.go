@@ -33,7 +33,8 @@ type world struct {
 	stop      func()
 	stopped   func() // is called when the agent has been told to stop
 	templates map[string]api.Digest
-	isolation *api.Isolation // of the next assignments
+	isolation *api.Isolation  // of the next assignments
+	live      *api.LiveConfig // of the pods of the next assignments
 }
 
 func newWorld(t testing.TB, options fakehost.Options) *world {
@@ -112,7 +113,7 @@ func (w *world) blob(value any) api.Digest {
 
 // placement gives the placement of a pod; its UID is its name with u- before it.
 func (w *world) placement(name, template, commit string) api.Placement {
-	return api.Placement{Node: "n1", PodIdentity: api.PodIdentity{
+	return api.Placement{Node: "n1", Live: w.live, PodIdentity: api.PodIdentity{
 		Pod: api.PodRef("shop", name), UID: "u-" + name, Owner: api.Ref{Kind: "Deployment", Namespace: "shop", Name: template},
 		Template: w.templates[template], Commit: commit,
 	}}

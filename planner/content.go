@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,11 +27,18 @@ func ConfigsOf(objects []api.Object) Configs {
 	return configs
 }
 
-// addContent puts into the template what its pods use of config maps and secrets, and says what of that is missing.
+// addContent puts into the template what its pods use of config maps and secrets, but for what changes in place, and says what
+// of all that is missing.
 func (t *Template) addContent(namespace string, configs Configs) (missing []string, err error) {
 	for _, use := range contentUses(&t.Pod.Spec) {
 		ref := api.Ref{Kind: use.kind, Namespace: namespace, Name: use.name}
 		o, ok := configs[ref]
+		if !ok && !use.optional {
+			missing = append(missing, fmt.Sprintf("%s %s/%s (used by %s)", kindNames[use.kind], namespace, use.name, use.by))
+		}
+		if t.Pod.ChangesInPlace() && use.fixed == "" {
+			continue
+		}
 		switch value := o.Value.(type) {
 		case *corev1.ConfigMap:
 			digest, err := t.add(api.ConfigData{Data: value.Data, BinaryData: value.BinaryData})
@@ -40,9 +48,6 @@ func (t *Template) addContent(namespace string, configs Configs) (missing []stri
 			noteDigest(&t.Pod.ConfigMaps, use.name, digest)
 		case *corev1.Secret:
 			noteDigest(&t.Pod.Secrets, use.name, o.Fingerprint)
-		}
-		if !ok && !use.optional {
-			missing = append(missing, fmt.Sprintf("%s %s/%s (used by %s)", kindNames[use.kind], namespace, use.name, use.by))
 		}
 	}
 	return missing, nil
@@ -58,12 +63,13 @@ func noteDigest(digests *map[string]api.Digest, name string, digest api.Digest) 
 	(*digests)[name] = digest
 }
 
-// A contentUse is one use of a config map or secret by a pod.
+// A contentUse is the use of a config map or secret by a pod.
 type contentUse struct {
 	kind     string
 	name     string
 	by       string // such as volume items
 	optional bool
+	fixed    string // by what a pod has the content that never changes while it runs; empty: only files that can have it
 }
 
 // contentUses are the config maps and secrets that the pod uses, ordered by kind and name, each once. It is optional where
@@ -71,55 +77,83 @@ type contentUse struct {
 func contentUses(spec *corev1.PodSpec) []contentUse {
 	type key struct{ kind, name string }
 	uses := map[key]contentUse{}
-	add := func(kind, name, by string, optional *bool) {
-		use := contentUse{kind: kind, name: name, by: by, optional: optional != nil && *optional}
+	add := func(kind, name string, optional *bool, by, fixed string) {
+		if name == "" {
+			return
+		}
+		use := contentUse{kind: kind, name: name, by: by, optional: optional != nil && *optional, fixed: fixed}
 		k := key{kind, name}
-		if known, ok := uses[k]; name != "" && (!ok || known.optional && !use.optional) {
-			uses[k] = use
+		if known, ok := uses[k]; ok {
+			use.fixed = cmp.Or(known.fixed, fixed)
+			if use.optional || !known.optional {
+				use.by, use.optional = known.by, known.optional
+			}
 		}
+		uses[k] = use
 	}
+	parts := mountedParts(spec)
 	for i := range spec.Volumes {
-		usesOfVolume(&spec.Volumes[i], add)
+		usesOfVolume(&spec.Volumes[i], func(kind, name string, optional *bool) {
+			add(kind, name, optional, "volume "+spec.Volumes[i].Name, parts[spec.Volumes[i].Name])
+		})
 	}
-	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
-		for i := range containers {
-			usesOfContainer(&containers[i], add)
-		}
-	}
+	eachContainer(spec, func(c *corev1.Container) {
+		usesOfContainer(c, func(kind, name string, optional *bool, by string) { add(kind, name, optional, by, by) })
+	})
 	return slices.SortedFunc(maps.Values(uses), func(a, b contentUse) int {
 		return strings.Compare(a.kind+"/"+a.name, b.kind+"/"+b.name)
 	})
 }
 
-func usesOfVolume(v *corev1.Volume, add func(kind, name, by string, optional *bool)) {
-	by := "volume " + v.Name
+func eachContainer(spec *corev1.PodSpec, fn func(*corev1.Container)) {
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			fn(&containers[i])
+		}
+	}
+}
+
+// mountedParts says, by volume, which container mounts a part of it: such a mount stays with the files as they were.
+func mountedParts(spec *corev1.PodSpec) map[string]string {
+	parts := map[string]string{}
+	eachContainer(spec, func(c *corev1.Container) {
+		for _, m := range c.VolumeMounts {
+			if (m.SubPath != "" || m.SubPathExpr != "") && parts[m.Name] == "" {
+				parts[m.Name] = "subPath of container " + c.Name
+			}
+		}
+	})
+	return parts
+}
+
+func usesOfVolume(v *corev1.Volume, add func(kind, name string, optional *bool)) {
 	if c := v.ConfigMap; c != nil {
-		add("ConfigMap", c.Name, by, c.Optional)
+		add("ConfigMap", c.Name, c.Optional)
 	}
 	if c := v.Secret; c != nil {
-		add("Secret", c.SecretName, by, c.Optional)
+		add("Secret", c.SecretName, c.Optional)
 	}
 	if v.Projected == nil {
 		return
 	}
 	for _, source := range v.Projected.Sources {
 		if c := source.ConfigMap; c != nil {
-			add("ConfigMap", c.Name, by, c.Optional)
+			add("ConfigMap", c.Name, c.Optional)
 		}
 		if c := source.Secret; c != nil {
-			add("Secret", c.Name, by, c.Optional)
+			add("Secret", c.Name, c.Optional)
 		}
 	}
 }
 
-func usesOfContainer(c *corev1.Container, add func(kind, name, by string, optional *bool)) {
+func usesOfContainer(c *corev1.Container, add func(kind, name string, optional *bool, by string)) {
 	by := "envFrom of container " + c.Name
 	for _, from := range c.EnvFrom {
 		if r := from.ConfigMapRef; r != nil {
-			add("ConfigMap", r.Name, by, r.Optional)
+			add("ConfigMap", r.Name, r.Optional, by)
 		}
 		if r := from.SecretRef; r != nil {
-			add("Secret", r.Name, by, r.Optional)
+			add("Secret", r.Name, r.Optional, by)
 		}
 	}
 	for _, env := range c.Env {
@@ -128,10 +162,10 @@ func usesOfContainer(c *corev1.Container, add func(kind, name, by string, option
 		}
 		by := "env " + env.Name + " of container " + c.Name
 		if r := env.ValueFrom.ConfigMapKeyRef; r != nil {
-			add("ConfigMap", r.Name, by, r.Optional)
+			add("ConfigMap", r.Name, r.Optional, by)
 		}
 		if r := env.ValueFrom.SecretKeyRef; r != nil {
-			add("Secret", r.Name, by, r.Optional)
+			add("Secret", r.Name, r.Optional, by)
 		}
 	}
 }

@@ -29,6 +29,7 @@ type wanted struct {
 	budgets   []budget     // ordered by ref
 	replicas  map[api.Ref]int
 	scalers   map[api.Ref]api.Object // the autoscalers, by their target
+	contents  *contents              // of the config maps and secrets
 	// protected are the workloads that are not to be deleted without an approval.
 	protected map[api.Ref]bool
 	groups    map[api.Ref]string // the workloads that are promoted together, by group
@@ -54,6 +55,7 @@ func newWanted(objects []api.Object) *wanted {
 	w := &wanted{owners: map[api.Ref]bool{}, declared: map[api.Ref]bool{}, protected: map[api.Ref]bool{}, replicas: map[api.Ref]int{}, scalers: map[api.Ref]api.Object{}}
 	w.order, w.storage, w.groups = newOrder(objects), newStorage(objects), groupsOf(objects)
 	configs, ranges := ConfigsOf(objects), limitRangesOf(objects)
+	w.contents = &contents{configs: configs, digests: map[api.Ref]api.Digest{}, blobs: map[api.Digest][]byte{}}
 	for _, o := range objects {
 		if _, _, ok := podsOf(o.Value); ok {
 			template, err := templateOf(o, configs, ranges[o.Ref.Namespace])
@@ -260,6 +262,7 @@ func (p *pass) add(a Action, template Template) {
 	a.Kind, a.Class = CreatePod, ClassMissing
 	a.Pod.Template, a.Template = template.Digest, template.Pod
 	a.own.protected, a.own.dependsOn = p.want.protects(a.Pod.Owner), p.want.dependencies(a.Pod.Owner)
+	a.own.live = p.liveOf(a.Pod.Owner.Namespace, template.Pod)
 	a.Pod.Commit, a.Commit = p.in.Revision.Commit, p.in.Revision.Commit
 	p.plan.Actions = append(p.plan.Actions, a)
 	maps.Copy(p.plan.Blobs, template.Blobs)

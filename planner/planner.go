@@ -92,8 +92,9 @@ type Node struct {
 type Plan struct {
 	// Deletions are the objects that Git does not hold any more, whether they go or stay; ordered by ref.
 	Deletions []Deletion  `json:"deletions,omitempty"`
-	Actions   []Action    `json:"actions"` // stops first, then creations; ordered by class, owner and slot
-	Routes    []api.Route `json:"routes"`  // ordered by service
+	Actions   []Action    `json:"actions"`           // stops first, then creations; ordered by class, owner and slot
+	Updates   []Update    `json:"updates,omitempty"` // ordered by pod
+	Routes    []api.Route `json:"routes"`            // ordered by service
 	// Ingress are the rules for HTTP from outside.
 	Ingress   api.IngressRules     `json:"ingress,omitzero"`
 	Workloads []api.WorkloadStatus `json:"workloads"`
@@ -150,6 +151,7 @@ type own struct {
 	choices             []VolumeChoice
 	protected           bool
 	dependsOn           []api.Ref
+	live                *api.LiveConfig
 }
 
 // Placement is the pod that a creation makes, before it has a node and volumes (Bound).
@@ -169,7 +171,7 @@ func (a Action) Placement() api.Placement {
 		maps.Copy(p.Labels, a.own.labels)
 	}
 	p.Node, p.Annotations, p.Hostname, p.Claims, p.Protected = a.Pinned, a.own.annotations, a.own.hostname, a.own.claims, a.own.protected
-	p.DependsOn = a.own.dependsOn
+	p.DependsOn, p.Live = a.own.dependsOn, a.own.live
 	return p
 }
 
@@ -204,6 +206,7 @@ func planAll(in Input, want *wanted, pruning *pruning) *pass {
 	}
 	p.countObjects()
 	p.prune()
+	p.updateInPlace()
 	p.claims()
 	p.routes()
 	p.ingress()

@@ -126,7 +126,7 @@ func drawObjects(t *rapid.T) []api.Object {
 			name, rapid.IntRange(1, 3).Draw(t, "image"), rapid.IntRange(0, 6).Draw(t, "replicas"),
 			limit.Draw(t, "surge"), limit.Draw(t, "unavailable"))+
 			sometimes("minReady", "minReady=20")+sometimes("recreate", "recreate")+sometimes("paused", "paused")+
-			sometimes("config", "config=settings"))
+			sometimes("config", "config=settings")+sometimes("files", "optionalFiles=settings")+sometimes("live", "live"))
 		lines = append(lines, "service "+name+" app="+name+" target=http")
 	}
 	lines = append(lines, fmt.Sprintf("pod job image=j:%d restart=%s",
@@ -193,7 +193,18 @@ func checkPlan(t *rapid.T, in Input, plan Plan) {
 	for i := range after.Pods {
 		ended[after.Pods[i].UID] = isEnded(&after.Pods[i]) && after.Pods[i].Owner.Kind == "Job"
 	}
-	for _, a := range Compute(after).Actions {
+	again := Compute(after)
+	if len(again.Updates) > 0 {
+		t.Fatalf("applied, there is more to update:\n%s", toJSON(t, again.Updates))
+	}
+	for _, u := range plan.Updates {
+		for _, c := range u.Live.ConfigMaps {
+			if c.Digest != "" && plan.Blobs[c.Digest] == nil {
+				t.Fatalf("%s: the blob %s is missing", u.Pod.Pod, c.Digest.Short())
+			}
+		}
+	}
+	for _, a := range again.Actions {
 		if a.Kind != StopPod || !ended[a.Pod.UID] {
 			t.Fatalf("applied, there is more to do:\n%s\nafter\n%s", toJSON(t, a), toJSON(t, plan.Actions))
 		}

@@ -59,7 +59,7 @@ func describe(from, to *api.PodTemplate) string {
 		}
 	}
 	configs := changedContent("config map", from.ConfigMaps, to.ConfigMaps)
-	configs = append(configs, changedContent("secret", from.Secrets, to.Secrets)...)
+	configs = explained(append(configs, changedContent("secret", from.Secrets, to.Secrets)...), to)
 	if told == "" && len(configs) > 0 {
 		told = configs[0]
 	}

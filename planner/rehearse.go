@@ -26,6 +26,7 @@ type Step struct {
 	// After is how long the rules of rollouts make it wait since the beginning, such as minReadySeconds.
 	After   time.Duration `json:"after"`
 	Actions []Action      `json:"actions"`
+	Updates []Update      `json:"updates,omitempty"`
 }
 
 // Actions are the actions of all steps, in order.
@@ -59,12 +60,13 @@ func Rehearse(in Input) (Rehearsal, error) {
 				bound += 4 * w.Desired
 			}
 		}
-		if len(plan.Actions) > 0 {
-			r.Steps = append(r.Steps, Step{After: in.Now.Sub(began), Actions: plan.Actions})
+		acts := len(plan.Actions) > 0 || len(plan.Updates) > 0
+		if acts {
+			r.Steps = append(r.Steps, Step{After: in.Now.Sub(began), Actions: plan.Actions, Updates: plan.Updates})
 		}
 		learnt := !reflect.DeepEqual(in.Jobs, plan.Jobs) // ended pods are cleared away once that is on record
 		in = Apply(in, plan)
-		if settle(in) || len(plan.Actions) > 0 || learnt {
+		if settle(in) || acts || learnt {
 			in.Pods = slices.DeleteFunc(in.Pods, func(pod Pod) bool { return isStopping(&pod) })
 			continue
 		}
@@ -82,7 +84,11 @@ func lastAction(steps []Step) string {
 	if len(steps) == 0 {
 		return "to wait"
 	}
-	a := steps[len(steps)-1].Actions[0]
+	last := steps[len(steps)-1]
+	if len(last.Actions) == 0 {
+		return fmt.Sprintf("to update %s (%s)", last.Updates[0].Pod.Pod, last.Updates[0].Reason)
+	}
+	a := last.Actions[0]
 	return fmt.Sprintf("%s %s (%s)", a.Kind, a.Pod.Pod, a.Reason)
 }
 
@@ -110,7 +116,14 @@ func Apply(in Input, plan Plan) Input {
 		pods = append(pods, pod)
 		templates[a.Pod.Template] = a.Template
 	}
+	live := map[string]*api.LiveConfig{}
+	for _, u := range plan.Updates {
+		live[u.Pod.UID] = u.Live
+	}
 	for _, pod := range in.Pods {
+		if next, ok := live[pod.UID]; ok {
+			pod.Live = next
+		}
 		pod.Stopping = pod.Stopping || stopped[pod.UID]
 		pods = append(pods, pod)
 	}

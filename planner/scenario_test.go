@@ -229,7 +229,7 @@ func (w *world) settle() (string, error) {
 	for range 100 {
 		plan := Compute(w.Input)
 		w.carryOut(plan)
-		if !settle(w.Input) && len(plan.Actions) == 0 {
+		if !settle(w.Input) && len(plan.Actions) == 0 && len(plan.Updates) == 0 {
 			return w.printPods() + w.printStatus(plan), nil
 		}
 		w.Pods = slices.DeleteFunc(w.Pods, func(pod Pod) bool { return isStopping(&pod) })
@@ -247,6 +247,9 @@ func (w *world) rehearse() (string, error) {
 		fmt.Fprintf(&b, "step %d after %s\n", i+1, s.After)
 		for _, a := range s.Actions {
 			b.WriteString(w.printAction(a))
+		}
+		for _, u := range s.Updates {
+			fmt.Fprintf(&b, "  update %s in place: %s\n", w.alias(u.Pod), u.Reason)
 		}
 	}
 	return w.readable(b.String() + w.printStatus(r.Last)), nil
@@ -270,7 +273,10 @@ func (w *world) printPlan(plan Plan) string {
 	for _, a := range plan.Actions {
 		b.WriteString(w.printAction(a))
 	}
-	if len(plan.Actions) == 0 {
+	for _, u := range plan.Updates {
+		fmt.Fprintf(&b, "  update %s in place: %s\n", w.alias(u.Pod), u.Reason)
+	}
+	if len(plan.Actions) == 0 && len(plan.Updates) == 0 {
 		b.WriteString("  nothing to do\n")
 	}
 	b.WriteString(w.printStatus(plan))

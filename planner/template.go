@@ -87,12 +87,19 @@ func podsOf(value runtime.Object) (*metav1.ObjectMeta, *corev1.PodSpec, bool) {
 // add stores content under its digest. The JSON of a value is canonical: fields come in the order of the type, keys of
 // maps sorted, quantities in their shortest form.
 func (t *Template) add(content any) (api.Digest, error) {
+	digest, data, err := addressed(content)
+	if err == nil {
+		t.Blobs[digest] = data
+	}
+	return digest, err
+}
+
+// addressed gives content as a blob, and its digest.
+func addressed(content any) (api.Digest, []byte, error) {
 	data, err := json.Marshal(content)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	sum := sha256.Sum256(data)
-	digest := api.Digest(hex.EncodeToString(sum[:]))
-	t.Blobs[digest] = data
-	return digest, nil
+	return api.Digest(hex.EncodeToString(sum[:])), data, nil
 }

@@ -111,6 +111,11 @@ func parseObject(line string) (api.Object, error) {
 		kind = "ConfigMap"
 		value = &corev1.ConfigMap{ObjectMeta: meta, Data: f}
 		f = nil
+	case "secret":
+		return api.Object{
+			Ref: api.Ref{Kind: "Secret", Namespace: "shop", Name: name}, Source: api.Position{File: name + ".yaml", Line: 1},
+			Value: &corev1.Secret{ObjectMeta: meta}, Fingerprint: api.Digest(f["print"]),
+		}, nil
 	case "quota":
 		q := &corev1.ResourceQuota{ObjectMeta: meta, Spec: corev1.ResourceQuotaSpec{Hard: quantities(f)}}
 		kind, value, f = "ResourceQuota", q, nil
@@ -170,6 +175,9 @@ func newDeployment(meta metav1.ObjectMeta, f fields) *appsv1.Deployment {
 		d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
 	}
 	d.Spec.Template.Labels = map[string]string{"app": meta.Name}
+	if _, ok := f.take("live"); ok {
+		d.Spec.Template.Annotations = map[string]string{api.ConfigAnnotation: api.ConfigLive}
+	}
 	d.Spec.Template.Spec = podSpec(meta.Name, f)
 	return d
 }
@@ -343,6 +351,14 @@ func podSpec(name string, f fields) corev1.PodSpec {
 		c.Env = []corev1.EnvVar{{Name: "MODE", Value: value}}
 	}
 	spec := corev1.PodSpec{Containers: []corev1.Container{c}}
+	for _, key := range []string{"files", "optionalFiles", "secretFiles"} {
+		if used, ok := f.take(key); ok {
+			spec.Volumes = append(spec.Volumes, filesOf(key, used))
+		}
+	}
+	if part, ok := f.take("part"); ok { // a part of one of these
+		spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: part, MountPath: "/part", SubPath: "part"}}
+	}
 	if claim, ok := f.take("mounts"); ok {
 		spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
@@ -358,6 +374,22 @@ func podSpec(name string, f fields) corev1.PodSpec {
 	spec.Hostname, _ = f.take("hostname")
 	spec.Subdomain, _ = f.take("subdomain")
 	return spec
+}
+
+// filesOf is a volume of files that can change in place.
+func filesOf(key, used string) corev1.Volume {
+	name, optional := corev1.LocalObjectReference{Name: used}, key == "optionalFiles"
+	switch key {
+	case "files":
+		return corev1.Volume{Name: key, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: name}}},
+		}}}
+	case "secretFiles":
+		return corev1.Volume{Name: key, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: used}}}
+	}
+	return corev1.Volume{Name: key, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: name, Optional: &optional,
+	}}}
 }
 
 func newService(meta metav1.ObjectMeta, f fields) *corev1.Service {

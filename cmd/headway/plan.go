@@ -180,6 +180,9 @@ func printText(w io.Writer, p controller.Preview) error {
 		for _, a := range step.Actions {
 			fmt.Fprintf(&b, "  %s %s%s: %s\n", signs[string(a.Kind)], a.Pod.Pod, where(a), a.Reason)
 		}
+		for _, line := range inPlace(step.Updates) {
+			fmt.Fprintf(&b, "  ~ %s\n", line)
+		}
 	}
 	for _, s := range p.Scales {
 		fmt.Fprintf(&b, "\n* %s\n", scaledBy(s))
@@ -223,6 +226,9 @@ func printMarkdown(w io.Writer, p controller.Preview) error {
 		fmt.Fprintf(&b, "@@ step %d%s @@\n", i+1, after(step))
 		for _, a := range step.Actions {
 			fmt.Fprintf(&b, "%s %s%s: %s\n", signs[string(a.Kind)], a.Pod.Pod, where(a), a.Reason)
+		}
+		for _, line := range inPlace(step.Updates) {
+			fmt.Fprintf(&b, "! %s\n", line)
 		}
 		if i == len(p.Steps)-1 {
 			b.WriteString("```\n")
@@ -291,7 +297,47 @@ func summary(p controller.Preview) string {
 			pods[a.Kind]++
 		}
 	}
-	return fmt.Sprintf("Objects: %d removed, %d changed, %d added. Pods: %d created, %d stopped, in %d steps.",
+	updated := ""
+	if n := countUpdates(p.Steps); n > 0 {
+		updated = fmt.Sprintf(", %d updated in place", n)
+	}
+	return fmt.Sprintf("Objects: %d removed, %d changed, %d added. Pods: %d created, %d stopped%s, in %d steps.",
 		objects[planner.ObjectRemoved], objects[planner.ObjectChanged], objects[planner.ObjectAdded],
-		pods[planner.CreatePod], pods[planner.StopPod], len(p.Steps))
+		pods[planner.CreatePod], pods[planner.StopPod], updated, len(p.Steps))
+}
+
+// countUpdates counts the pods that are updated in place, each once.
+func countUpdates(steps []controller.PreviewStep) int {
+	pods := map[string]bool{}
+	for _, step := range steps {
+		for _, u := range step.Updates {
+			pods[u.Pod.UID] = true
+		}
+	}
+	return len(pods)
+}
+
+// inPlace says what is updated in place, a line for each workload.
+func inPlace(updates []planner.Update) []string {
+	type group struct {
+		owner  api.Ref
+		reason string
+	}
+	counts := map[group]int{}
+	var order []group
+	for _, u := range updates {
+		g := group{u.Pod.Owner, u.Reason}
+		if counts[g]++; counts[g] == 1 {
+			order = append(order, g)
+		}
+	}
+	lines := make([]string, len(order))
+	for i, g := range order {
+		pods := "1 pod"
+		if counts[g] > 1 {
+			pods = fmt.Sprintf("%d pods", counts[g])
+		}
+		lines[i] = fmt.Sprintf("%s: %s: updated in place in %s", g.owner, g.reason, pods)
+	}
+	return lines
 }

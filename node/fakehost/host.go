@@ -61,6 +61,7 @@ type Host struct {
 	freed      []netip.Addr
 	nextIP     netip.Addr
 	volumes    map[string][]string // names of volumes by pod
+	files      map[string]string   // what pods have that changes in place
 	missing    map[string]string   // reasons of images that cannot be had
 	pulls      map[string]int
 	table      api.RouteTable
@@ -85,7 +86,7 @@ func New(options Options) *Host {
 		options: options, nextPID: 1000, nextIP: firstIP,
 		busy: map[string]int{}, most: map[string]int{},
 		containers: map[string]*container{}, half: map[string]bool{}, ended: map[*watch]bool{},
-		sandboxes: map[string]node.Sandbox{}, volumes: map[string][]string{},
+		sandboxes: map[string]node.Sandbox{}, volumes: map[string][]string{}, files: map[string]string{},
 		missing: map[string]string{}, pulls: map[string]int{}, usage: map[[2]string]int64{}, memory: map[[2]string]int64{},
 		replugged: map[chan struct{}]bool{},
 	}
@@ -195,6 +196,9 @@ func (h *Host) String() string {
 	}
 	for _, uid := range slices.Sorted(maps.Keys(h.volumes)) {
 		fmt.Fprintf(&b, "volumes %s %s\n", uid, strings.Join(h.volumes[uid], ","))
+		if files, ok := h.files[uid]; ok {
+			fmt.Fprintf(&b, "files %s %s\n", uid, files)
+		}
 	}
 	for _, r := range h.table.Routes {
 		fmt.Fprintf(&b, "route %s %s", r.Service, r.ClusterIP)

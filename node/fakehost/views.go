@@ -140,6 +140,9 @@ func (v volumes) Prepare(ctx context.Context, config node.VolumeConfig) (map[str
 		if len(names) > 0 {
 			v.h.volumes[uid] = names
 		}
+		if _, there := v.h.files[uid]; !there && template.ChangesInPlace() {
+			v.h.files[uid] = filesOf(config)
+		}
 		return nil
 	})
 	return paths, err
@@ -153,6 +156,7 @@ func (v volumes) Remove(ctx context.Context, uid string) error {
 			}
 		}
 		delete(v.h.volumes, uid)
+		delete(v.h.files, uid)
 		return nil
 	})
 }
