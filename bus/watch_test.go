@@ -222,7 +222,7 @@ func TestForgedHeaders(t *testing.T) {
 			_, err := node.NATS().RequestMsg(forged, patience)
 			must(t, err)
 		}
-		forge("") // as if nobody answered
+		forge("")                         // as if nobody answered
 		for sequence := range uint64(3) { // a later one is taken though the one before said that it is of a late sequence
 			forge(fmt.Sprintf(`{"node":"n2","sequence":%d}`, sequence))
 			statuses.await(t, "the status of n2", func(s api.NodeStatus) bool { return s.Node == "n2" && s.Sequence == sequence })
