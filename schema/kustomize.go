@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
 
 	"headway.dev/headway/api"
 )
@@ -212,13 +213,37 @@ func (b *kustomizeBuild) malformed() bool {
 	return len(b.result.problems) > before
 }
 
-func (b *kustomizeBuild) run() (resmap.ResMap, error) {
+// run has kustomize build. A schema of a kustomization's own is for it alone, and is all that it has: kustomize adds it to what the
+// process has, so that what is built would depend on what was built before.
+func (b *kustomizeBuild) run() (made resmap.ResMap, err error) {
 	kustomizing.Lock()
 	defer kustomizing.Unlock()
+	if b.hasSchema() {
+		openapi.ResetOpenAPI()
+		defer openapi.ResetOpenAPI()
+	}
+	defer func() {
+		p := recover()
+		if failed, ok := p.(error); ok && strings.HasPrefix(failed.Error(), "invalid schema file") {
+			err = fmt.Errorf("openapi.path names no schema that it can use: %w", failed)
+		} else if p != nil {
+			panic(p)
+		}
+	}()
 	options := krusty.MakeDefaultOptions()
 	// Files may come from anywhere in the tree; there is nothing else that they could come from.
 	options.LoadRestrictions = types.LoadRestrictionsNone
 	return krusty.MakeKustomizer(options).Run(b.fs, path.Join(kustomizeRoot, b.dir))
+}
+
+// hasSchema reports whether a kustomization that is built brings a schema.
+func (b *kustomizeBuild) hasSchema() bool {
+	for _, k := range b.visited {
+		if k.doc.get("openapi") != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func asksForOrigins(doc *value) bool {
