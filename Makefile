@@ -33,6 +33,10 @@ race: setup ## The packages with goroutines, under the race detector
 sim: ## Simulate SEEDS runs (default 10000) of the control plane under faults
 	$(GO) test ./test/sim -run TestSim -timeout 60m -args -seeds $(or $(SEEDS),10000)
 
+.PHONY: crash
+crash: setup ## Kill daemons at every step of a pod's life, and RUNS times (default 200) at random
+	$(ROOT) scripts/leftovers.sh $(GO) test ./test/crash -v -timeout 60m -args -all -crowd -runs $(or $(RUNS),200) -seed $(or $(SEED),0)
+
 .PHONY: bench
 bench: setup build ## Measure against bare containerd, as ratios in one run
 	$(ROOT) $(GO) run ./test/bench -binary $(BIN)/headway

@@ -206,16 +206,18 @@ func (r *Runtime) importFile(ctx context.Context, file string) error {
 		return err
 	}
 	defer f.Close()
-	imported, err := r.client.Import(ctx, f, client.WithImageRefTranslator(wholeName), client.WithImageLabels(imageLabels(credential{})))
-	if err != nil {
-		return err
-	}
-	for _, i := range imported {
-		if err := r.rename(ctx, i); err != nil {
+	return r.leased(ctx, func(ctx context.Context) error {
+		imported, err := r.client.Import(ctx, f, client.WithImageRefTranslator(wholeName), client.WithImageLabels(imageLabels(credential{})))
+		if err != nil {
 			return err
 		}
-	}
-	return nil
+		for _, i := range imported {
+			if err := r.rename(ctx, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func wholeName(name string) string {

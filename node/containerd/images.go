@@ -260,7 +260,10 @@ func (r *Runtime) unpack(ctx context.Context, name string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := client.NewImage(r.client, record).Unpack(ctx, r.options.Snapshotter); err != nil {
+	err = r.leased(ctx, func(ctx context.Context) error {
+		return client.NewImage(r.client, record).Unpack(ctx, r.options.Snapshotter)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("unpack: %w", err)
 	}
 	return r.present(ctx, name)

@@ -84,9 +84,12 @@ func (r *Runtime) pullAs(ctx context.Context, name string, c credential, p *prog
 		hosts.HostDir = config.HostDirFromRoot(r.options.CertsDir)
 	}
 	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, hosts)})
-	_, err := r.client.Pull(ctx, name, client.WithPullLabels(imageLabels(c)),
-		client.WithResolver(resolver), client.WithPullUnpack, client.WithPullSnapshotter(r.options.Snapshotter),
-		client.WithImageHandlerWrapper(p.watch), client.WithMaxConcurrentDownloads(layersAtOnce))
+	err := r.leased(ctx, func(ctx context.Context) error {
+		_, err := r.client.Pull(ctx, name, client.WithPullLabels(imageLabels(c)),
+			client.WithResolver(resolver), client.WithPullUnpack, client.WithPullSnapshotter(r.options.Snapshotter),
+			client.WithImageHandlerWrapper(p.watch), client.WithMaxConcurrentDownloads(layersAtOnce))
+		return err
+	})
 	if err != nil || !c.own || shown.Load() {
 		return err
 	}

@@ -7,6 +7,7 @@ package containerd
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -111,6 +112,8 @@ type Runtime struct {
 	host  hostLimits
 	log   *log.Entry
 	hunts shimHunt
+	// daemon tells this process's leases from those of earlier ones.
+	daemon string
 	// imageDir is where containerd unpacks images; empty if it does not say.
 	imageDir string
 }
@@ -147,6 +150,7 @@ func Open(ctx context.Context, o Options) (*Runtime, error) {
 		host:   readHostLimits(seccomp.IsEnabled()),
 		log:    clientLog(o.Logger),
 		hunts:  shimHunt{closing: make(chan struct{})},
+		daemon: rand.Text(),
 	}
 	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -169,7 +173,7 @@ func (r *Runtime) open(ctx context.Context) error {
 	if r.sealed, err = openSealing(r.options.SealedDir); err != nil {
 		return err
 	}
-	if err := errors.Join(r.sweep(ctx), r.findImages(ctx)); err != nil {
+	if err := errors.Join(r.sweep(ctx), r.dropLeases(ctx), r.findImages(ctx)); err != nil {
 		return err
 	}
 	r.network, err = openHostNetwork()
