@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -225,7 +226,7 @@ func (b *kustomizeBuild) run() (made resmap.ResMap, err error) {
 	defer func() {
 		p := recover()
 		if failed, ok := p.(error); ok && strings.HasPrefix(failed.Error(), "invalid schema file") {
-			err = fmt.Errorf("openapi.path names no schema that it can use: %w", failed)
+			err = errors.New("openapi.path must name an OpenAPI schema in JSON") // what it says itself is worded by chance
 		} else if p != nil {
 			panic(p)
 		}
