@@ -18,6 +18,10 @@ const (
 	evictionWait = 30 * time.Second
 )
 
+// takeUpWait bounds how long it may take until a daemon that has begun knows the pods that it has found: before that it could
+// take a less important one for the least.
+const takeUpWait = 10 * time.Second
+
 // evictionGrace is how long the processes of a pod have to end that is evicted for the others' sake, as in Kubernetes.
 const evictionGrace = time.Second
 
@@ -26,6 +30,7 @@ type evictor struct {
 	host    *Agent
 	meter   SupplyMeter
 	strain  strain
+	begun   time.Time
 	victim  *pod // evicted last; nil once it has ended
 	evicted time.Time
 	idle    bool // nothing was left to evict, and this was said
@@ -37,7 +42,7 @@ func (a *Agent) watchSupplies(ctx context.Context) {
 	if !ok || len(a.config.Eviction.Hard) == 0 {
 		return
 	}
-	e := evictor{host: a, meter: meter}
+	e := evictor{host: a, meter: meter, begun: time.Now()}
 	for {
 		if err := e.survey(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			a.log.Warn("what the machine has left cannot be measured", "error", err)
@@ -111,9 +116,12 @@ func (e *evictor) evictOne(ctx context.Context, s shortage, oneDisk bool, now ti
 	for _, p := range e.host.writing() {
 		pods[p.uid] = p
 	}
-	consumers, err := e.host.consumers(ctx, s.signal, oneDisk, pods)
+	consumers, unknown, err := e.host.consumers(ctx, s.signal, oneDisk, pods)
 	if err != nil {
 		return false, err
+	}
+	if unknown && now.Before(e.begun.Add(takeUpWait)) {
+		return true, nil // the next survey knows which one
 	}
 	ranked := rank(consumers)
 	if len(ranked) == 0 || ranked[0].used == 0 {
@@ -125,23 +133,22 @@ func (e *evictor) evictOne(ctx context.Context, s shortage, oneDisk bool, now ti
 	return true, nil
 }
 
-// consumers weighs pods by what they use of what a signal is about.
-func (a *Agent) consumers(ctx context.Context, signal Signal, oneDisk bool, pods map[string]*pod) ([]consumer, error) {
+// consumers weighs pods by what they use of what a signal is about. Some may be unknown: their templates are not there yet.
+func (a *Agent) consumers(ctx context.Context, signal Signal, oneDisk bool, pods map[string]*pod) (all []consumer, unknown bool, err error) {
 	var memory map[string]map[string]int64
 	if signal == MemoryAvailable {
-		var err error
 		if memory, err = a.memoryUse(ctx); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	var all []consumer
 	var failed []error
 	for uid, p := range pods {
 		p.mu.Lock()
-		status, priority := p.status, p.importance
+		status := p.status
 		p.mu.Unlock()
 		t := a.blobs.known(status.Placement.Template)
 		if t == nil {
+			unknown = true
 			continue
 		}
 		used, beside := memory[uid], int64(0)
@@ -152,12 +159,12 @@ func (a *Agent) consumers(ctx context.Context, signal Signal, oneDisk bool, pods
 				continue
 			}
 		}
-		all = append(all, newConsumer(uid, priority, &t.Spec, signal.resource(), used, beside))
+		all = append(all, newConsumer(uid, priorityOf(&t.Spec), &t.Spec, signal.resource(), used, beside))
 	}
 	if len(all) == 0 {
-		return nil, errors.Join(failed...)
+		return nil, unknown, errors.Join(failed...)
 	}
-	return all, nil
+	return all, unknown, nil
 }
 
 // memoryUse is what containers have of the memory, by pod and name.

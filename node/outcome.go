@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"headway.dev/headway/api"
 )
 
@@ -117,7 +119,10 @@ func (p *pod) priority() int32 {
 	if p.template == nil {
 		return 0
 	}
-	spec := &p.template.Spec
+	return priorityOf(&p.template.Spec)
+}
+
+func priorityOf(spec *corev1.PodSpec) int32 {
 	switch {
 	case spec.Priority != nil:
 		return *spec.Priority
