@@ -127,6 +127,7 @@ func (o Options) nodeCommand(n int) []string {
 		// All nodes share the disks and the memory of a machine that is used for other things too: how full those are is not the
 		// fleet's to mend.
 		"--eviction-hard", "",
+		"--image-gc-high-threshold", "100",
 	}
 	if o.ImageDir != "" {
 		command = append(command, "--image-dir", o.ImageDir)

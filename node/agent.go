@@ -45,6 +45,7 @@ type Agent struct {
 	devices    *devices
 	news       signal // what the node says of itself may have changed
 	isolations *isolations
+	collector  *collector // nil: images are never removed
 	// onlyReports is set where drift is to be left as it is.
 	onlyReports atomic.Bool
 
@@ -83,6 +84,7 @@ func New(config Config) (*Agent, error) {
 	}
 	a.peers, a.claims, a.isolations = newPeers(a), newClaims(d, c.Info.Name), newIsolations(c.Router)
 	a.devices, a.news = newDevices(c.Devices, c.Info.Extended), newSignal()
+	a.collector = newCollector(a)
 	return a, nil
 }
 
@@ -121,6 +123,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	for _, part := range []func(context.Context){a.report, a.reportPulls, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage, a.watchSupplies, a.meter, a.watchDrift} {
 		work.Go(func() { part(ctx) })
+	}
+	if a.collector != nil {
+		work.Go(func() { a.collector.run(ctx) })
 	}
 	a.look.run(ctx, func(seen listing) { a.tell(ctx, seen) }, a.complain("look at the containers"))
 	return nil

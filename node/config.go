@@ -49,6 +49,9 @@ type Config struct {
 	Restart Restart
 	// Eviction says when pods have to go because the machine runs short; by default none has to.
 	Eviction Eviction
+	// ImageGC says when images that nobody uses are removed for their room; by default none is. It takes Images that are an
+	// ImageStore, and a Runtime that is a SupplyMeter.
+	ImageGC ImageGC
 	// Shutdown bounds how long pods may take to end with the machine, in the order of priorities; by default only their own
 	// grace does.
 	Shutdown []ShutdownStage
@@ -127,7 +130,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	refuse(c.Restart.First < 0 || c.Restart.Most < 0 || c.Restart.Steady < 0, "Restart %+v has a negative time", c.Restart)
 	c.Restart = c.Restart.withDefaults()
-	wrong = append(wrong, c.Eviction.check(), checkStages(c.Shutdown))
+	wrong = append(wrong, c.Eviction.check(), c.ImageGC.check(), checkStages(c.Shutdown))
 	if c.Boot == "" {
 		boot, err := os.ReadFile(bootID)
 		refuse(err != nil, "the machine's start has no name: %w", err)

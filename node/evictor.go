@@ -71,6 +71,9 @@ func (e *evictor) survey(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	e.victim = nil
+	if short = e.host.relieved(short, supplies.OneDisk, now); len(short) == 0 {
+		return nil
+	}
 	for _, s := range short {
 		found, err := e.evictOne(ctx, s, supplies.OneDisk, now)
 		if err != nil || found {
@@ -82,6 +85,14 @@ func (e *evictor) survey(ctx context.Context, now time.Time) error {
 		e.host.log.Warn("the machine runs short, and no pod can be evicted for it", "short", short[0].String())
 	}
 	return nil
+}
+
+// relieved leaves out of what is short the disks on which room is made by removing images.
+func (a *Agent) relieved(short []shortage, oneDisk bool, now time.Time) []shortage {
+	return slices.DeleteFunc(slices.Clone(short), func(s shortage) bool {
+		hasImages := s.signal == ImageFSAvailable || s.signal == NodeFSAvailable && oneDisk
+		return hasImages && a.collector.relieve(s.threshold-s.available, now)
+	})
 }
 
 // announce tells the others of what changed. The status with it goes out before that of an evicted pod.

@@ -48,6 +48,7 @@ type nodeOptions struct {
 	cdiDirs                           []string
 	resources                         map[string]int64
 	eviction                          evictionOptions
+	imageGC                           imageGCOptions
 	shutdown                          shutdownOptions
 	seccompDir                        string
 	cleanup, endPods, verbose         bool
@@ -73,6 +74,7 @@ func (o *nodeOptions) flags(c *cobra.Command) {
 	f.StringSliceVar(&o.cdiDirs, "cdi-dir", []string{"/etc/cdi", "/var/run/cdi"}, "directories of CDI specifications: the devices that pods can have")
 	f.StringToInt64Var(&o.resources, "resource", nil, "extended resources that are nothing but a number, as example.com/licence=4")
 	o.eviction.flags(f)
+	o.imageGC.flags(f)
 	o.shutdown.flags(f)
 	f.StringVar(&o.seccompDir, "seccomp-dir", "", "directory of the seccomp profiles that pods name as localhostProfile (default: seccomp in the node's directory)")
 	f.StringVar(&o.ingressHTTP, "ingress-http", ":80", "where HTTP from outside is taken for ingresses, while there are any: a port, or address:port; empty is nowhere")
@@ -253,6 +255,10 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	if err != nil {
 		return err
 	}
+	imageGC, err := o.imageGC.settings()
+	if err != nil {
+		return err
+	}
 	stages, err := o.shutdown.parse()
 	if err != nil {
 		return err
@@ -266,7 +272,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 		Info: info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
 		Secrets: identity, Devices: m.devices, Logs: logfile.New(), Router: routers{m.router, names, checks}, Ingress: entrance,
-		Eviction: eviction, Shutdown: stages,
+		Eviction: eviction, ImageGC: imageGC, Shutdown: stages,
 		HostIP: info.Addresses[0], Nameserver: m.network.Gateway().String(), Domain: clusterDomain,
 		Logger: log.With("part", "agent"),
 	})

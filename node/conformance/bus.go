@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"headway.dev/headway/api"
@@ -174,4 +175,17 @@ func (b *stageBus) told(kind string, ref api.Ref) int {
 		}
 	}
 	return n
+}
+
+// reasons are what the events of a kind say, a line each.
+func (b *stageBus) reasons(kind string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var lines []string
+	for _, e := range b.events {
+		if e.Kind == kind {
+			lines = append(lines, e.Reason)
+		}
+	}
+	return strings.Join(lines, "\n")
 }

@@ -25,6 +25,8 @@ type Machine struct {
 	Image string
 	// SetDevices has the machine have the devices of Widget with these names, and no others.
 	SetDevices func(t testing.TB, names ...string)
+	// AddImage brings one more image like Image to the machine, which no pod uses and which can come again, and gives its name.
+	AddImage func(t testing.TB) string
 }
 
 // A PodCase is one line of what Kubernetes promises of pods. Its name is that of the e2e-node case that it mirrors.

@@ -12,8 +12,14 @@ import (
 
 // The labels of an image.
 const (
-	// labelOurs is on images that headway brought here: no other is ever removed for its room.
+	// labelOurs is on images that headway brought here, and says how: no other is ever removed for its room.
 	labelOurs = "headway.dev/image"
+	// labelUsed is written when an image is found to be used. What counts is when its record was written.
+	labelUsed = "headway.dev/used"
+	// labelPinned keeps an image on the machine, and so does the label of containerd's own plugin for Kubernetes.
+	labelPinned    = "headway.dev/pinned"
+	labelPinnedCRI = "io.cri-containerd.pinned"
+	pinnedCRI      = "pinned"
 	// labelPrivate is on images that came by a pod's pull secret: what is on the machine is not thereby every pod's.
 	labelPrivate = "headway.dev/private"
 	// labelRight begins the name of one for each right by which a registry has given a private image since it came.
@@ -23,11 +29,17 @@ const (
 // maxRights bounds the rights that are remembered of an image. Those that are forgotten are asked of the registry again.
 const maxRights = 64
 
+// The ways by which an image came. One without either may have come by both.
+const (
+	originPulled   = "pulled"
+	originImported = "imported"
+)
+
 var errOthers = errors.New("it is on this machine for pods with other pull secrets, and its pull policy Never asks no registry whether this one may have it")
 
-// imageLabels are those of an image that came by a credential.
-func imageLabels(c credential) map[string]string {
-	labels := map[string]string{labelOurs: "true"}
+// pulledLabels are those of an image that came by a credential.
+func pulledLabels(c credential) map[string]string {
+	labels := map[string]string{labelOurs: originPulled}
 	if c.own {
 		labels[labelPrivate] = "true"
 	}

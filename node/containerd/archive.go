@@ -193,8 +193,17 @@ func (r *Runtime) importArchive(ctx context.Context, name string) (bool, error) 
 		}
 	}
 	r.options.Logger.InfoContext(ctx, "importing", "image", name, "file", file.file)
+	pinned, err := r.pinned(ctx)
+	if err != nil {
+		return false, err
+	}
 	if err := r.importFile(ctx, file.file); err != nil {
 		return false, fmt.Errorf("import %s: %w", file.file, err)
+	}
+	for _, name := range file.names {
+		if err := r.pin(ctx, name, pinned[name]); err != nil {
+			return false, fmt.Errorf("pin %s again: %w", name, err)
+		}
 	}
 	r.store.setImported(file)
 	return true, nil
@@ -207,7 +216,7 @@ func (r *Runtime) importFile(ctx context.Context, file string) error {
 	}
 	defer f.Close()
 	return r.leased(ctx, func(ctx context.Context) error {
-		imported, err := r.client.Import(ctx, f, client.WithImageRefTranslator(wholeName), client.WithImageLabels(imageLabels(credential{})))
+		imported, err := r.client.Import(ctx, f, client.WithImageRefTranslator(wholeName), client.WithImageLabels(map[string]string{labelOurs: originImported}))
 		if err != nil {
 			return err
 		}

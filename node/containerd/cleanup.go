@@ -9,7 +9,6 @@ import (
 	goruntime "runtime"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
-	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/containerd/errdefs"
@@ -91,12 +90,7 @@ func (r *Runtime) removeImages(ctx context.Context) error {
 		}
 		r.images.drop(i.Name)
 	}
-	// Without an image to delete there would be no call that waits for the collection.
-	l, err := r.client.LeasesService().Create(ctx, leases.WithRandomID())
-	if err != nil {
-		return err
-	}
-	return r.client.LeasesService().Delete(ctx, l, leases.SynchronousDelete)
+	return r.collect(ctx)
 }
 
 // removeSnapshots removes what the collection has left, leaves before what they stand on.

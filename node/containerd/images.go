@@ -88,6 +88,11 @@ func (r *Runtime) Pull(ctx context.Context, request node.PullRequest) (string, e
 		return "", err
 	}
 	ctx = r.scope(ctx)
+	end, err := r.uses.begin(ctx, name)
+	if err != nil {
+		return "", fmt.Errorf("image %s is being removed: %w", name, err)
+	}
+	defer end()
 	policy := request.Policy
 	if policy != corev1.PullAlways {
 		switch i, record, err := r.look(ctx, name); {

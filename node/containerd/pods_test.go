@@ -20,9 +20,9 @@ import (
 func TestPods(t *testing.T) {
 	widgets := newWidgets(t)
 	h := newHost(t, func(o *Options) { o.Devices = widgets })
-	for _, c := range slices.Concat(conformance.PodCases(), conformance.ImageCases()) {
+	for _, c := range slices.Concat(conformance.PodCases(), conformance.ImageCases(), conformance.ImageGCCases()) {
 		t.Run(c.Name, func(t *testing.T) {
-			c.Test(t, conformance.Machine{Image: h.image, SetDevices: widgets.set, Config: node.Config{
+			c.Test(t, conformance.Machine{Image: h.image, SetDevices: widgets.set, AddImage: h.addImage, Config: node.Config{
 				Devices: widgets,
 				Runtime: h.Runtime, Images: h.Runtime, Logs: logfile.New(),
 				Network: &pinned{t: t, sandboxes: map[string]node.Sandbox{}}, Router: noRouter{}, Prober: noProber{}, Volumes: noVolumes{},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -36,7 +37,7 @@ func (r *Runtime) pull(ctx context.Context, name string, credentials []credentia
 		return err
 	}
 	for _, c := range credentials {
-		if err = r.pullAs(ctx, name, c, p); err == nil || !isDenied(err) {
+		if err = r.pullAs(ctx, name, c, pins(before.Labels), p); err == nil || !isDenied(err) {
 			break
 		}
 	}
@@ -69,7 +70,8 @@ func explainPull(err error) error {
 	return err
 }
 
-func (r *Runtime) pullAs(ctx context.Context, name string, c credential, p *progress) error {
+// pullAs pulls with one credential. The image has the labels besides.
+func (r *Runtime) pullAs(ctx context.Context, name string, c credential, besides map[string]string, p *progress) error {
 	connections := &transports{dial: r.options.Dial, stall: r.options.PullStall, progress: p}
 	defer connections.close()
 	var shown atomic.Bool
@@ -85,7 +87,7 @@ func (r *Runtime) pullAs(ctx context.Context, name string, c credential, p *prog
 	}
 	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, hosts)})
 	err := r.leased(ctx, func(ctx context.Context) error {
-		_, err := r.client.Pull(ctx, name, client.WithPullLabels(imageLabels(c)),
+		_, err := r.client.Pull(ctx, name, client.WithPullLabels(joined(pulledLabels(c), besides)),
 			client.WithResolver(resolver), client.WithPullUnpack, client.WithPullSnapshotter(r.options.Snapshotter),
 			client.WithImageHandlerWrapper(p.watch), client.WithMaxConcurrentDownloads(layersAtOnce))
 		return err
@@ -94,7 +96,12 @@ func (r *Runtime) pullAs(ctx context.Context, name string, c credential, p *prog
 		return err
 	}
 	// The registry gives it to everybody.
-	return r.relabel(ctx, name, imageLabels(credential{}))
+	return r.relabel(ctx, name, joined(pulledLabels(credential{}), besides))
+}
+
+func joined(labels, more map[string]string) map[string]string {
+	maps.Copy(labels, more)
+	return labels
 }
 
 // transports are the connections of one pull; they end with it.

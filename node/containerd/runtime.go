@@ -100,6 +100,7 @@ type Runtime struct {
 	images  *imageCache
 	store   *archives
 	pulls   flights
+	uses    *uses
 	// granting is held while the rights to an image change.
 	granting sync.Mutex
 	pods     *keyedSlots // a lock for each pod's shim
@@ -142,6 +143,7 @@ func Open(ctx context.Context, o Options) (*Runtime, error) {
 	r := &Runtime{
 		options: o, client: c,
 		images: newImageCache(),
+		uses:   newUses(),
 		store:  newArchives(o.ImageDir, o.Logger),
 		slots:  make(chan struct{}, 2*goruntime.NumCPU()),
 		pods:   newKeyedSlots(1),

@@ -33,12 +33,12 @@ func TestRuntime(t *testing.T) {
 
 // TestPods plays the cases in a time of their own.
 func TestPods(t *testing.T) {
-	for _, c := range slices.Concat(conformance.PodCases(), conformance.ImageCases()) {
+	for _, c := range slices.Concat(conformance.PodCases(), conformance.ImageCases(), conformance.ImageGCCases()) {
 		t.Run(c.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := fakehost.New(fakehost.Options{Latency: map[string]time.Duration{"Create": 10 * time.Millisecond}})
 				devices := func(_ testing.TB, names ...string) { h.SetDevices(conformance.Widget, names...) }
-				c.Test(t, conformance.Machine{Image: "busybox", SetDevices: devices, Config: node.Config{
+				c.Test(t, conformance.Machine{Image: "busybox", SetDevices: devices, AddImage: h.AddImage, Config: node.Config{
 					Devices: h.Devices(),
 					Runtime: h.Runtime(), Network: h.Network(), Router: h.Router(), Images: h.Images(),
 					Prober: h.Prober(), Volumes: h.Volumes(), Logs: logfile.New(),

@@ -119,6 +119,7 @@ func (i images) Ensure(ctx context.Context, image string, _ corev1.PullPolicy) (
 			return &node.ImageError{Image: image, Reason: reason, Err: errors.New("not in the registry")}
 		}
 		i.h.pulls[image]++
+		i.h.store(image)
 		return nil
 	})
 	return "sha256:" + image, err
