@@ -165,6 +165,20 @@ type Endpoint struct {
 	Hostname string `json:"hostname,omitempty"`
 	// TargetPorts are the pod's ports, one for each of the route's Ports, in that order; 0 where the pod has none of that name.
 	TargetPorts []int32 `json:"targetPorts"`
+	// Weight is the endpoint's part of new connections, in millionths of what it would have if all had the same; 0 is the same,
+	// and negative is none.
+	Weight int32 `json:"weight,omitempty"`
+}
+
+// EvenWeight is the weight of an endpoint that has the same part as every other.
+const EvenWeight = 1_000_000
+
+// Share is the endpoint's weight as it counts: EvenWeight where nothing else is said, and never negative.
+func (e Endpoint) Share() int32 {
+	if e.Weight == 0 {
+		return EvenWeight
+	}
+	return max(0, e.Weight)
 }
 
 // A RouteTable is every route, as of one revision of the routes bucket.

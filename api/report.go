@@ -77,6 +77,8 @@ type WorkloadStatus struct {
 	// Back says why the pods are to have the last good template in place of Template, by which the pods are counted then: in an
 	// atomic cluster another workload of the same commit failed, or this one. Empty is that they are not.
 	Back string `json:"back,omitempty"`
+	// Canary is how far a rollout in steps is; nil is one without, or that is over.
+	Canary *CanaryStatus `json:"canary,omitempty"`
 	// Cause is why the rollout to Template began, for a person: "template changed: image api:v1 -> api:v2".
 	Cause string `json:"cause,omitempty"`
 	// Began is when the rollout to Template began, Progressed when it last came closer to its end, and Completed when it

@@ -35,7 +35,9 @@ func (p *pass) deployment(w workload, d *appsv1.Deployment) {
 	if !recreates {
 		limits.surge, limits.unavailable = rollingLimits(d.Spec.Strategy.RollingUpdate, limits.replicas)
 	}
+	limits.canary = canaryOf(d)
 	r := p.newRollout(w, limits)
+	r.noteCanary()
 	r.stopGone()
 	switch {
 	case r.held != "":
@@ -82,6 +84,7 @@ func pods(value *intstr.IntOrString, replicas int, roundUp bool) int {
 // Deployment controller). Those that serve nobody go first.
 func (r *rollout) roll() {
 	kept, old := r.of[ClassKeep], r.of[ClassOutdated] // the best first
+	r.goodFirst(old)
 	keptAvailable, oldAvailable := r.countAvailable(kept), r.countAvailable(old)
 	oldWaiting := len(old) - oldAvailable
 	available := keptAvailable + oldAvailable
@@ -93,6 +96,7 @@ func (r *rollout) roll() {
 	// Only scaling down, or limits made narrower, leave an excess above the limit.
 	excess := total - limit
 	budget := max(excess, total-floor-(len(kept)-keptAvailable))
+	budget = min(budget, max(excess, len(old)-r.stayOld()))
 	going := clamp(budget, oldWaiting)
 	going += clamp(min(budget-going, available-floor), oldAvailable)
 	going = r.stopOutdated(old[len(old)-going:])
@@ -103,7 +107,11 @@ func (r *rollout) roll() {
 		r.stopSurplus(kept[len(kept)-crowd:], r.crowdReason(limit))
 		return
 	}
-	r.fill(min(r.replicas-len(kept), limit-total), r.template)
+	fresh := max(0, min(r.stepPods()-len(kept), limit-total))
+	r.fill(fresh, r.template)
+	if r.onStep() {
+		r.fillOld(min(r.stayOld()-(len(old)-going), limit-total-fresh))
+	}
 }
 
 // clamp bounds n to between nothing and most.

@@ -111,6 +111,8 @@ type pass struct {
 	stopped  map[*Pod]bool                   // by this plan
 	holds    map[api.Ref]bool                // what Git does not hold, but is not deleted
 	zones    zones
+	canaries map[api.Ref]weighing  // the rollouts in steps
+	byUID    map[string]*Pod       // nil where there are none
 	usage    map[string]Usage      // the newest by pod UID
 	scaled   map[api.Ref]int       // what autoscalers make of their targets
 	quotas   map[string][]*quota   // by namespace, those that were asked for

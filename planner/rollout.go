@@ -39,6 +39,8 @@ type rollout struct {
 	// held says why no pod may change its template: the author paused it, or it cannot be made. blocked is the latter.
 	held    string
 	blocked bool
+	// canary is nil where the template changes without steps.
+	canary *canary
 	// waits says what has to be healthy first; it holds the rollout, too.
 	waits string
 

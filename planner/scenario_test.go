@@ -349,6 +349,9 @@ func printRoutes(plan Plan) string {
 		b.WriteString(printOutside(r) + "\n")
 		for _, e := range r.Endpoints {
 			fmt.Fprintf(&b, "  %s %v on %s", e.IP, e.TargetPorts, cmp.Or(e.Node, "no node"))
+			if e.Weight != 0 {
+				fmt.Fprintf(&b, " weighs %d", e.Weight)
+			}
 			if e.Hostname != "" {
 				fmt.Fprintf(&b, " called %s", e.Hostname)
 			}

@@ -20,6 +20,7 @@ func (p *pass) routes() {
 	addresses := p.assignAddresses()
 	entrances := p.assignEntrances(addresses)
 	written := p.writtenEndpoints()
+	p.indexPods()
 	for _, s := range p.want.services {
 		address, ok := addresses[s.ref]
 		if !ok {
@@ -33,6 +34,7 @@ func (p *pass) routes() {
 			route.Endpoints = p.writtenBehind(s, written)
 		default:
 			route.Endpoints = p.endpoints(s, index)
+			p.weigh(route.Endpoints)
 		}
 		slices.SortStableFunc(route.Endpoints, compareEndpoints)
 		p.plan.Routes = append(p.plan.Routes, route)

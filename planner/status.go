@@ -36,6 +36,7 @@ func (r *rollout) report() {
 	} else {
 		r.begin()
 	}
+	r.steps()
 	s.State, s.Reason = r.state()
 	r.judgeFailure()
 	if s.State == api.RolloutComplete {
@@ -176,6 +177,9 @@ func (r *rollout) judgeFailure() {
 // progress counts what is done, and names the pod that is most in the way.
 func (r *rollout) progress() string {
 	s := fmt.Sprintf("%d of %d pods updated, %d available", r.status.Updated, r.replicas, r.status.Available)
+	if r.onStep() {
+		s = r.describeStep() + ": " + s
+	}
 	if r.status.Outdated > 0 {
 		s += fmt.Sprintf(", %d old", r.status.Outdated)
 	}

@@ -75,7 +75,7 @@ func parseObject(line string) (api.Object, error) {
 	}
 	name, f := words[1], parseFields(words[2:])
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
-	for key, annotation := range map[string]string{"protect": ProtectAnnotation, "after": DependsAnnotation, "together": AtomicAnnotation} {
+	for key, annotation := range map[string]string{"protect": ProtectAnnotation, "after": DependsAnnotation, "together": AtomicAnnotation, "promote": api.PromoteAnnotation} {
 		if value, ok := f.take(key); ok {
 			metav1.SetMetaDataAnnotation(&meta, annotation, value)
 		}
@@ -161,6 +161,9 @@ func newClusterSpec(f fields) api.ClusterSpec {
 
 func newDeployment(meta metav1.ObjectMeta, f fields) *appsv1.Deployment {
 	d := &appsv1.Deployment{ObjectMeta: meta}
+	if steps, ok := f.take("canary"); ok { // 10%_5m,50%
+		metav1.SetMetaDataAnnotation(&d.ObjectMeta, api.RolloutAnnotation, "canary "+strings.ReplaceAll(steps, "_", " "))
+	}
 	d.Spec.Replicas = f.number("replicas")
 	d.Spec.ProgressDeadlineSeconds = f.number("deadline")
 	if s := f.number("minReady"); s != nil {

@@ -21,7 +21,9 @@ type servicePort struct {
 	id        string           // names its chains, so that names sort as addresses do
 	endpoints []netip.AddrPort // of all nodes
 	local     []netip.AddrPort // of this node; only where one of the policies asks for them
-	affinity  int32            // seconds
+	// weights are the endpoints' parts of new connections; nil where all have the same.
+	weights  map[netip.AddrPort]int64
+	affinity int32 // seconds
 	// internalLocal has connections to the cluster IP reach only local endpoints.
 	internalLocal bool
 	outside       outside
@@ -129,6 +131,9 @@ func (p *servicePort) setEndpoints(c Config, route api.Route, i int) (left []str
 		if port := e.TargetPorts[i]; err == nil && ip.Is4() && port > 0 && port <= 65535 {
 			at := netip.AddrPortFrom(ip, uint16(port))
 			p.endpoints = append(p.endpoints, at)
+			if e.Weight != 0 && p.weights == nil {
+				p.weights = weightsOf(route, i)
+			}
 			if e.Node == c.Node && (p.internalLocal || p.outside.local) {
 				p.local = append(p.local, at)
 			}
@@ -137,6 +142,17 @@ func (p *servicePort) setEndpoints(c Config, route api.Route, i int) (left []str
 		left = append(left, fmt.Sprintf("%s: endpoint %s has no IPv4 address and port, but %q and %d", route.Service, e.Pod, e.IP, e.TargetPorts[i]))
 	}
 	return left
+}
+
+// weightsOf gives the weights of all that take connections of the service's i-th port.
+func weightsOf(route api.Route, i int) map[netip.AddrPort]int64 {
+	weights := map[netip.AddrPort]int64{}
+	for _, e := range route.Endpoints {
+		if ip, err := netip.ParseAddr(e.IP); err == nil && i < len(e.TargetPorts) {
+			weights[netip.AddrPortFrom(ip, uint16(e.TargetPorts[i]))] = int64(e.Share())
+		}
+	}
+	return weights
 }
 
 // comment names a service's port to a person who reads the rules.

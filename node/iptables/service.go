@@ -89,7 +89,7 @@ func (p servicePort) chains(c Config, t *table) {
 }
 
 // rules gives a chain that picks an endpoint. With affinity a client that was here goes where it went; any other is sent
-// to each endpoint with the same probability: the first of n takes one in n, the next one in n-1 of what is left, the last all.
+// to each endpoint by its weight: the first of n equal ones takes one in n, the next one in n-1 of what is left, the last all.
 func (p servicePort) rules(chain string, endpoints []netip.AddrPort) string {
 	b := make([]byte, 0, 160*len(endpoints))
 	start := func() { b = append(append(append(append(b, "-A "...), chain...), " -p "...), p.protocol...) }
@@ -106,10 +106,12 @@ func (p servicePort) rules(chain string, endpoints []netip.AddrPort) string {
 			finish(e)
 		}
 	}
-	for i, e := range endpoints {
+	taking, left := p.weighed(endpoints)
+	for i, e := range taking {
 		start()
-		if left := len(endpoints) - i; left > 1 {
-			b = appendProbability(append(b, " -m statistic --mode random --probability "...), left)
+		if i < len(taking)-1 {
+			b = appendProbability(append(b, " -m statistic --mode random --probability "...), p.weight(e), left)
+			left -= p.weight(e)
 		}
 		if p.affinity > 0 {
 			recent(e, "--set")
@@ -119,8 +121,33 @@ func (p servicePort) rules(chain string, endpoints []netip.AddrPort) string {
 	return string(b)
 }
 
-// appendProbability appends one in n as iptables-save prints it: the kernel counts in units of 2^-31.
-func appendProbability(b []byte, n int) []byte {
+// weight is an endpoint's part of new connections.
+func (p servicePort) weight(e netip.AddrPort) int64 {
+	if p.weights == nil {
+		return 1
+	}
+	return p.weights[e]
+}
+
+// weighed gives the endpoints that have a part of new connections, and the sum of the parts. Where none has, all have the same.
+func (p *servicePort) weighed(endpoints []netip.AddrPort) (taking []netip.AddrPort, sum int64) {
+	if p.weights == nil {
+		return endpoints, int64(len(endpoints))
+	}
+	for _, e := range endpoints {
+		if w := p.weight(e); w > 0 {
+			taking, sum = append(taking, e), sum+w
+		}
+	}
+	if len(taking) == 0 {
+		p.weights = nil
+		return endpoints, int64(len(endpoints))
+	}
+	return taking, sum
+}
+
+// appendProbability appends a part of a sum as iptables-save prints it: the kernel counts in units of 2^-31.
+func appendProbability(b []byte, part, sum int64) []byte {
 	const unit = 1 << 31
-	return strconv.AppendFloat(b, float64((unit+n/2)/n)/unit, 'f', 11, 64)
+	return strconv.AppendFloat(b, float64((unit*part+sum/2)/sum)/unit, 'f', 11, 64)
 }
