@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -50,7 +52,9 @@ func TestRoutes(t *testing.T) {
 		if late := watching(t, node.WatchRoutes); len(late.await(t, "the table", func(api.RouteTable) bool { return true }).Routes) != 2 {
 			t.Error("a watch that begins late sees another table")
 		}
-		if n := len(tables.list()); n != 2 {
+		// A watch that had to read the store again tells the same table again.
+		equal := func(a, b api.RouteTable) bool { return reflect.DeepEqual(a, b) }
+		if n := len(slices.CompactFunc(tables.list(), equal)); n != 2 {
 			t.Errorf("two changes were delivered as %d tables", n)
 		}
 	})
