@@ -230,7 +230,7 @@ func (r *rollout) heldTemplate() (Template, bool) {
 	for _, pod := range r.pods {
 		c := counts[pod.Template]
 		c.all++
-		if isLive(pod) {
+		if isLive(pod) && !r.stopped[pod] {
 			c.live++
 		}
 		counts[pod.Template] = c

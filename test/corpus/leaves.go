@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
@@ -154,7 +155,7 @@ func zero(v any) bool {
 	return v == nil || reflect.ValueOf(v).IsZero()
 }
 
-// same compares values that may be written in different words: numbers, quantities, base64, and words whose case does
+// same compares values that may be written in different words: numbers, quantities, durations, base64, and words whose case does
 // not matter. Only an apiVersion may be another one: the one that the object was converted to.
 func same(l leaf, want, got any) bool {
 	if reflect.DeepEqual(want, got) || l.path == "apiVersion" {
@@ -174,6 +175,11 @@ func same(l leaf, want, got any) bool {
 		return strings.EqualFold(a, b)
 	case strings.Join(strings.Fields(a), "") == b:
 		return true
+	}
+	if d, err := time.ParseDuration(a); err == nil {
+		if e, err := time.ParseDuration(b); err == nil {
+			return d == e
+		}
 	}
 	q, err1 := resource.ParseQuantity(a)
 	r, err2 := resource.ParseQuantity(b)
