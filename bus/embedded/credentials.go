@@ -44,9 +44,10 @@ func loadCredentials(dir string) (credentials, error) {
 	return all, nil
 }
 
-// save writes the three files, each readable by its owner only, with the address that the server is reached at.
+// save writes the three files, each readable by its owner only, with the address that the server is reached at. The nodes' is the
+// last: whoever waits for that finds the others too.
 func (c credentials) save(dir, url string) error {
-	for _, user := range []bus.Credentials{c.controller, c.node, c.operator} {
+	for _, user := range []bus.Credentials{c.controller, c.operator, c.node} {
 		user.URL = url
 		if err := writeCredentials(CredentialsPath(dir, user.User), user); err != nil {
 			return fmt.Errorf("write the credentials of %s: %w", user.User, err)
