@@ -44,7 +44,7 @@ func (l *pulls) names(spec *corev1.PodSpec, namespace string) []string {
 	if own := secretNames(spec.ImagePullSecrets); len(own) > 0 {
 		return own
 	}
-	account := cmp.Or(spec.ServiceAccountName, spec.DeprecatedServiceAccount, defaultAccount)
+	account := cmp.Or(spec.ServiceAccountName, defaultAccount)
 	return l.accounts[api.Ref{Kind: "ServiceAccount", Namespace: namespace, Name: account}]
 }
 

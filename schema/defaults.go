@@ -73,6 +73,13 @@ func defaultJob(s *batchv1.JobSpec) {
 }
 
 func defaultPodSpec(spec *corev1.PodSpec) {
+	// serviceAccount is the old name of serviceAccountName. Where both stand and differ, the old one stays to be warned of.
+	if spec.ServiceAccountName == "" {
+		spec.ServiceAccountName = spec.DeprecatedServiceAccount
+	}
+	if spec.DeprecatedServiceAccount == spec.ServiceAccountName {
+		spec.DeprecatedServiceAccount = ""
+	}
 	for i := range spec.Volumes {
 		if spec.Volumes[i].VolumeSource == (corev1.VolumeSource{}) {
 			spec.Volumes[i].EmptyDir = &corev1.EmptyDirVolumeSource{}

@@ -102,7 +102,7 @@ func dropped(d document, typed, object any, problems []api.Problem) ([]leaf, err
 		} else if zero(l.value) {
 			continue // the type does not tell it from absence
 		}
-		got, ok := at(object, moved(l.steps))
+		got, ok := at(object, moved(l))
 		if ok && same(l, want, got) || isTold(told, l.path) || meansAbsent(l) {
 			continue
 		}
@@ -118,14 +118,23 @@ func meansAbsent(l leaf) bool {
 }
 
 // moved is where the value stands in an object whose author used another way to write it.
-func moved(steps []any) []any {
-	steps = slices.Clone(steps)
+func moved(l leaf) []any {
+	steps := slices.Clone(l.steps)
 	for i, s := range steps {
 		switch {
 		case s == "stringData" && i == 0:
 			steps[i] = "data"
 		case s == "serviceAccount":
 			steps[i] = "serviceAccountName"
+		case s == "backend" && i == 1: // of an old Ingress
+			steps[i] = "defaultBackend"
+		case s == "serviceName" && i > 1: // of an old Ingress' backend; a StatefulSet's stands right below spec
+			return append(steps[:i], "service", "name")
+		case s == "servicePort":
+			if _, named := l.value.(string); named {
+				return append(steps[:i], "service", "port", "name")
+			}
+			return append(steps[:i], "service", "port", "number")
 		}
 	}
 	return steps
