@@ -1,5 +1,5 @@
 // Command client is a customer of the shop: it asks for page after page, each over a new connection, and says which pods
-// answered, how long they took and what failed.
+// answered and how long they took. Each request that fails is told at once, on standard error.
 package main
 
 import (
@@ -40,9 +40,11 @@ func main() {
 	count := flag.Int("n", 0, "how many requests to make; 0: until interrupted")
 	least := flag.Int("least", 0, "make at least so many, even when interrupted earlier")
 	parallel := flag.Int("parallel", 4, "how many customers there are")
+	every := flag.Duration("every", 0, "begin a request so often and no sooner; 0: as soon as a customer has been answered")
 	flag.Parse()
+	log.SetFlags(log.Ltime | log.Lmicroseconds)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	summary := run(ctx, *url, *count, *least, *parallel)
+	summary := run(ctx, *url, *count, *least, *parallel, *every)
 	stop()
 	if err := json.NewEncoder(os.Stdout).Encode(summary); err != nil {
 		log.Fatal(err)
@@ -50,18 +52,24 @@ func main() {
 }
 
 // run makes the requests: count of them, or until ctx ends, but at least so many. One that has begun is finished.
-func run(ctx context.Context, url string, count, least, parallel int) Summary {
+func run(ctx context.Context, url string, count, least, parallel int, every time.Duration) Summary {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	tickets := make(chan struct{})
 	go func() {
 		defer close(tickets)
+		begin := time.Now()
 		for i := 0; count == 0 || i < count; i++ {
+			done := ctx.Done()
 			if i < least {
-				tickets <- struct{}{}
-				continue
+				done = nil
 			}
 			select {
-			case <-ctx.Done():
+			case <-done:
+				return
+			case <-time.After(time.Until(begin.Add(time.Duration(i) * every))):
+			}
+			select {
+			case <-done:
 				return
 			case tickets <- struct{}{}:
 			}
@@ -78,6 +86,9 @@ func run(ctx context.Context, url string, count, least, parallel int) Summary {
 			for range tickets {
 				start := time.Now()
 				p, err := get(client, url)
+				if err != nil {
+					log.Printf("begun %v ago: %v", time.Since(start).Round(time.Microsecond), err)
+				}
 				mu.Lock()
 				took = append(took, time.Since(start))
 				total.count(p, err)
