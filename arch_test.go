@@ -33,10 +33,11 @@ var rules = []rule{
 	{path: "planner", headway: []string{"api"}, never: effects},
 	{path: "isolation", headway: []string{"api"}, never: effects},
 	{path: "scheduler", headway: []string{"api"}, never: effects},
+	{path: "tenure", headway: []string{"api"}, never: effects},
 	{path: "seal", headway: []string{"api"}, never: []string{"github.com/nats-io/", "cuelang.org/"}},
 	{path: "bus", headway: []string{"api", "bus"}},
-	{path: "controller", headway: []string{"api", "sync", "schema", "planner", "scheduler", "isolation"}, never: []string{"github.com/containerd/", "github.com/coreos/"}},
-	{path: "node", headway: []string{"api"}, never: []string{"github.com/containerd/", "github.com/vishvananda/", "github.com/coreos/", "github.com/nats-io/", "net/http"}},
+	{path: "controller", headway: []string{"api", "sync", "schema", "planner", "scheduler", "isolation", "tenure"}, never: []string{"github.com/containerd/", "github.com/coreos/"}},
+	{path: "node", headway: []string{"api", "tenure"}, never: []string{"github.com/containerd/", "github.com/vishvananda/", "github.com/coreos/", "github.com/nats-io/", "net/http"}},
 	{path: "node/conformance", headway: []string{"api", "node"}},
 	{path: "node/fakehost", headway: []string{"api", "node"}},
 	{path: "node/containerd", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/"}},
@@ -47,6 +48,7 @@ var rules = []rule{
 	{path: "node/probe", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/health", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/ingress", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
+	{path: "node/witness", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 	{path: "node/dns", headway: []string{"api", "node"}, never: []string{"github.com/nats-io/", "github.com/containerd/"}},
 }
 

@@ -26,12 +26,6 @@ type NodeInfo struct {
 	SealKey  string           `json:"sealKey,omitempty"` // the public key that secrets for its pods are sealed to (age)
 }
 
-// A Heartbeat renews a node's lease.
-type Heartbeat struct {
-	Node string `json:"node"`
-	Term Term   `json:"term"` // the highest term the node has obeyed
-}
-
 // NodeStatus is the observed state of every pod on a node, as a whole. Written by the node.
 type NodeStatus struct {
 	Node string    `json:"node"`
@@ -42,6 +36,8 @@ type NodeStatus struct {
 	Pods     []PodStatus `json:"pods"` // ordered by pod ref, then UID
 	// Jobs are the records of that assignment, as the node keeps them for a controller that lost them.
 	Jobs []JobRecord `json:"jobs,omitempty"`
+	// Voters is how many nodes this one counts in a vote on whether the leader is lost.
+	Voters int `json:"voters,omitempty"`
 	// Claims are those whose data is on the node.
 	Claims []HeldClaim `json:"claims,omitempty"` // ordered by ref
 	// Pressures are what the node runs short of: it evicts pods, and new ones are kept away.

@@ -22,9 +22,11 @@ type Report struct {
 	// Jobs are what is known of the runs of Jobs, those of CronJobs among them.
 	Jobs []JobRecord `json:"jobs,omitempty"` // ordered by job and template
 	// Scales are what autoscalers have made of their targets.
-	Scales  []ScaleRecord   `json:"scales,omitempty"` // ordered by target
-	Pending []PendingPod    `json:"pending,omitempty"`
-	Nodes   []NodeCondition `json:"nodes"` // ordered by name
+	Scales  []ScaleRecord `json:"scales,omitempty"` // ordered by target
+	Pending []PendingPod  `json:"pending,omitempty"`
+	// Fleet is how many nodes are known to have joined; a store that was lost may not know them all.
+	Fleet int             `json:"fleet,omitempty"`
+	Nodes []NodeCondition `json:"nodes"` // ordered by name
 }
 
 // A Problem is a diagnostic for a person: where, what, and what to do.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -32,7 +33,8 @@ type Lease struct {
 	mu       sync.Mutex // held while the record is written
 	record   leaseRecord
 	revision uint64
-	until    time.Time // others may take it from then on; counted from before it was last asked for
+	until    time.Time                 // others may take it from then on; counted from before it was last asked for
+	sure     atomic.Pointer[time.Time] // until, for those who must not wait for a write
 }
 
 // Lead campaigns for the lease until ctx is done, and runs lead whenever it holds it. It makes the buckets that are
@@ -179,6 +181,8 @@ func (l *Lease) write(ctx context.Context, record leaseRecord) error {
 		return err
 	}
 	l.record, l.revision, l.until = record, revision, asked.Add(l.ttl)
+	until := l.until
+	l.sure.Store(&until)
 	return nil
 }
 

@@ -57,28 +57,7 @@ func (c *Conn) Beat(_ context.Context, beat api.Heartbeat) error {
 
 // WatchBeats calls fn with each heartbeat, until ctx is done.
 func (c *Conn) WatchBeats(ctx context.Context, fn func(api.Heartbeat)) error {
-	sub, err := c.nc.SubscribeSync(wire.Heartbeat(wire.Any))
-	if err != nil {
-		return fmt.Errorf("watch heartbeats: %w", unavailable(err))
-	}
-	defer func() { _ = sub.Unsubscribe() }() // it fails only when the connection has ended
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && c.ctx.Err() != nil:
-			return ErrUnavailable
-		case err != nil:
-			continue // beats were dropped because fn was slow: later ones say the same
-		}
-		var beat api.Heartbeat
-		if err := json.Unmarshal(m.Data, &beat); err != nil || wire.Heartbeat(beat.Node) != m.Subject {
-			c.log.Warn("a heartbeat that cannot be read, or is of another node than it says, is left out", "subject", m.Subject, "error", err)
-			continue
-		}
-		fn(beat)
-	}
+	return watchUnstored(ctx, c, wire.Heartbeat(wire.Any), "a heartbeat", func(b api.Heartbeat) string { return wire.Heartbeat(b.Node) }, fn)
 }
 
 // WatchAssignment calls fn with each newest assignment of the node, until ctx is done.

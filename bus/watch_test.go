@@ -75,6 +75,14 @@ func TestLevels(t *testing.T) {
 		}
 		beats.await(t, "a heartbeat", func(h api.Heartbeat) bool { return h == api.Heartbeat{Node: "n1", Term: 3} })
 
+		grants := watching(t, func(ctx context.Context, fn func(api.Grant)) error { return node.WatchGrants(ctx, "n1", fn) })
+		answer := api.Grant{Node: "n1", Beat: 4, Held: true, Lease: time.Minute}
+		for len(grants.list()) == 0 && time.Now().Before(deadline) {
+			must(t, controller.Answer(ctx, api.Grant{Node: "n2"}))
+			must(t, controller.Answer(ctx, answer))
+		}
+		grants.await(t, "an answer", func(g api.Grant) bool { return g == answer })
+
 		reports := watching(t, connect(t, s.operator).WatchReport)
 		must(t, controller.PutReport(ctx, api.Report{Term: 5}))
 		reports.await(t, "the report", func(r api.Report) bool { return r.Term == 5 })

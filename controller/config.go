@@ -33,6 +33,9 @@ type Config struct {
 	// NodeLease is how long a node may be silent before it is lost and its pods are replaced; 10 s by default. At least two
 	// heartbeats.
 	NodeLease time.Duration
+	// FailoverLease is how long a node may be silent before those of its pods are replaced that must not run twice, which it
+	// stops by itself before; 40 s by default. All controllers of a fleet must have the same. At least NodeLease.
+	FailoverLease time.Duration
 	// LeaderLease is how long a leader may be silent before another takes over; the lesser of 5 s and NodeLease by default.
 	// It may not be longer than NodeLease: a leader that is cut off from the bus hears no node, and must have stopped
 	// before it would take them for lost.
@@ -53,6 +56,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ServiceCIDR, defaultServiceCIDR)
 	setDefault(&c.Heartbeat, time.Second)
 	setDefault(&c.NodeLease, 10*time.Second)
+	setDefault(&c.FailoverLease, max(40*time.Second, c.NodeLease))
 	setDefault(&c.LeaderLease, min(5*time.Second, c.NodeLease))
 	setDefault(&c.DrainTimeout, 5*time.Second)
 	setDefault(&c.ScalePeriod, 15*time.Second)
@@ -96,6 +100,7 @@ func (c Config) validate() error {
 	need(err == nil, "ServiceCIDR: %w", err)
 	need(c.Heartbeat > 0, "Heartbeat is %s; it must be more than nothing", c.Heartbeat)
 	need(c.NodeLease >= 2*c.Heartbeat, "NodeLease is %s; it must be at least two heartbeats of %s, or a single late one loses a node", c.NodeLease, c.Heartbeat)
+	need(c.FailoverLease >= c.NodeLease, "FailoverLease is %s; it must be at least NodeLease, %s", c.FailoverLease, c.NodeLease)
 	need(c.LeaderLease > 0 && c.LeaderLease <= c.NodeLease, "LeaderLease is %s; it must be more than nothing and at most NodeLease, %s", c.LeaderLease, c.NodeLease)
 	need(c.DrainTimeout > 0, "DrainTimeout is %s; it must be more than nothing", c.DrainTimeout)
 	need(c.ScalePeriod >= time.Second, "ScalePeriod is %s; over less than a second the use of processors means nothing", c.ScalePeriod)

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/tenure"
 )
 
 // A Controller runs the control plane's loop whenever it holds the leader's lease.
@@ -94,7 +97,7 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	}
 	l.state = newState(limits{
 		repository: c.config.Repository, serviceCIDR: c.config.ServiceCIDR,
-		nodeLease: c.config.NodeLease, drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat, revertGrace: revertGrace,
+		nodeLease: c.config.NodeLease, times: tenure.Of(c.config.FailoverLease), drainTimeout: c.config.DrainTimeout, settle: 2 * c.config.Heartbeat, revertGrace: revertGrace,
 		scalePeriod: c.config.ScalePeriod,
 	}, c.config.Sealer, lease.Term(), found, time.Now())
 	l.state.inForce = inForce
@@ -153,8 +156,10 @@ func (l *leader) loop(ctx context.Context) error {
 			fired = true
 		}
 		now := time.Now()
-		changed := l.state.observe(l.inbox.take(), now)
+		mail := l.inbox.take()
+		changed := l.state.observe(mail, now)
 		if !changed && !fired {
+			l.answer(ctx, mail.beats)
 			continue // beats: they only put off what the timer stands for
 		}
 		if changed || passed(again, now) || passed(l.state.due(), now) {
@@ -170,8 +175,25 @@ func (l *leader) loop(ctx context.Context) error {
 				wait = backoff{}
 			}
 		}
+		l.answer(ctx, mail.beats)
 		if due := earlier(l.state.due(), again); !due.IsZero() {
 			timer.Reset(max(0, time.Until(due)))
+		}
+	}
+}
+
+// answer answers heartbeats, by what is decided now, unless another may lead already.
+func (l *leader) answer(ctx context.Context, beats map[string]seen[api.Heartbeat]) {
+	if len(beats) == 0 || !l.lease.Held() {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(beats)) {
+		g, ok := l.state.grant(beats[name].it, time.Now())
+		if !ok {
+			continue
+		}
+		if err := l.config.Bus.Answer(ctx, g); err != nil {
+			l.log.Debug("a heartbeat is not answered", "node", name, "error", err)
 		}
 	}
 }

@@ -29,6 +29,11 @@ func (s *state) finishStops(pods []*pod, now time.Time) {
 		if routed == nil {
 			routed = s.routes.routed()
 		}
+		if s.lapsed(s.nodes[p.placement.Node]) && p.placement.Exclusive() {
+			// It has ended already. It leaves its assignment before another is given its name.
+			s.take(p, now)
+			continue
+		}
 		behind, acked := s.acked(p.left)
 		if routed[p.key()] || !acked {
 			if now.Before(p.stopping.deadline) {
@@ -40,9 +45,14 @@ func (s *state) finishStops(pods []*pod, now time.Time) {
 				Reason: s.timedOut(routed[p.key()], behind),
 			})
 		}
-		p.assigned = false
-		s.event(api.Event{Time: now, Kind: p.stopping.kind, Ref: p.placement.Pod, Reason: p.stopping.reason, Commit: p.stopping.commit})
+		s.take(p, now)
 	}
+}
+
+// take takes a pod out of its assignment.
+func (s *state) take(p *pod, now time.Time) {
+	p.assigned = false
+	s.event(api.Event{Time: now, Kind: p.stopping.kind, Ref: p.placement.Pod, Reason: p.stopping.reason, Commit: p.stopping.commit})
 }
 
 // timedOut says what a drain waited for in vain.

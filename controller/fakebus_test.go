@@ -81,6 +81,7 @@ type fakeBus struct {
 	faults      map[string]int      // how many of the next writes of a kind fail
 	turn        level[int]          // changes with everything
 	beats       func(api.Heartbeat) // the leader's watch of heartbeats
+	grants      []api.Grant         // the leader's answers
 	lease       chan struct{}       // holds a token while nobody leads
 	depose      context.CancelFunc  // ends the present leader's rule
 	misdeeds    []string            // what no controller should do
@@ -149,6 +150,8 @@ type fakeLease struct {
 }
 
 func (l *fakeLease) Term() api.Term { return l.term }
+
+func (l *fakeLease) Held() bool { return true }
 
 func (l *fakeLease) Raise(_ context.Context, above api.Term) error {
 	l.bus.mu.Lock()
@@ -257,6 +260,13 @@ func (b *fakeBus) WatchBeats(ctx context.Context, fn func(api.Heartbeat)) error 
 	b.beats = nil
 	b.mu.Unlock()
 	return ctx.Err()
+}
+
+func (b *fakeBus) Answer(_ context.Context, g api.Grant) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.grants = append(b.grants, g)
+	return nil
 }
 
 func (b *fakeBus) beat(beat api.Heartbeat) {

@@ -13,6 +13,7 @@ import (
 	"headway.dev/headway/api"
 	"headway.dev/headway/planner"
 	"headway.dev/headway/scheduler"
+	"headway.dev/headway/tenure"
 )
 
 // The states of a node, as the report has them.
@@ -34,6 +35,11 @@ type node struct {
 	status   api.NodeStatus
 
 	lost bool // silent past its lease
+	// lapsed is a lost node that runs nothing any more of what must not run twice.
+	lapsed  bool
+	contact tenure.Contact
+	obeys   tenure.Mark // the assignment in force, by its newest beat
+	voters  int         // how many it counts in a vote; 0 is unknown
 	// mourned is a loss that was announced, by this leader or the one before, with no sign of life since. Such a node gets
 	// no new pods; what it is thought to run is given up only once it is lost.
 	mourned bool
@@ -86,6 +92,9 @@ func (s *state) observeStatus(status api.NodeStatus, now time.Time) (changed boo
 	s.alive(n, now)
 	n.reported, n.status = true, status
 	n.term = max(n.term, status.Term)
+	if status.Voters > 0 {
+		n.voters = status.Voters
+	}
 	n.mergePods(s.routes.left())
 	return true
 }
@@ -99,6 +108,7 @@ func (s *state) observeBeat(beat api.Heartbeat, at time.Time) (changed bool) {
 	changed = !known || n.lost || n.mourned || beat.Term > max(n.term, s.term)
 	s.alive(n, at)
 	n.term = max(n.term, beat.Term)
+	s.hear(n, beat, at)
 	return changed
 }
 
@@ -143,8 +153,12 @@ func (s *state) alive(n *node, at time.Time) {
 
 // expireLeases finds the nodes that have been silent for too long.
 func (s *state) expireLeases(now time.Time) {
+	s.hush = time.Time{}
+	if newest := s.newestSign(); now.Sub(newest) >= s.nodeLease/2 {
+		s.hush = newest.Add(s.nodeLease)
+	}
 	for _, n := range s.sortedNodes() {
-		if n.lost || now.Before(n.seen.Add(s.nodeLease)) {
+		if n.lost || now.Before(s.leaseEnd(n)) {
 			continue
 		}
 		n.lost = true
@@ -153,6 +167,26 @@ func (s *state) expireLeases(now time.Time) {
 			s.event(api.Event{Time: now, Kind: "NodeLost", Ref: nodeRef(n.name), Reason: n.silence(), Warning: true})
 		}
 	}
+}
+
+// newestSign is when any node was last heard.
+func (s *state) newestSign() time.Time {
+	newest := s.started
+	for _, n := range s.nodes {
+		if n.joined() && n.seen.After(newest) {
+			newest = n.seen
+		}
+	}
+	return newest
+}
+
+// leaseEnd is when the lease of a node that is not lost ends. While nobody at all is heard that is for all at once, when it
+// is for the last one: it is the controller that hears nothing.
+func (s *state) leaseEnd(n *node) time.Time {
+	if end := n.seen.Add(s.nodeLease); s.hush.IsZero() || end.After(s.hush) {
+		return end
+	}
+	return s.hush
 }
 
 // anyAlive reports whether a node is not lost. When all are silent at once, it is the controller that is cut off, or

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,6 +100,27 @@ func (s *state) create(a planner.Action, d scheduler.Decision, blobs map[api.Dig
 	s.templates[a.Pod.Template] = a.Template
 	s.event(api.Event{Time: now, Kind: "Created", Ref: a.Pod.Pod, Reason: fmt.Sprintf("%s; on node %s", a.Reason, node), Commit: a.Commit})
 	return nil
+}
+
+// provide has content stored that pods which have not started need, where this leader does not know that the store has it:
+// the store that it was written to may have been lost.
+func (s *state) provide(plan planner.Plan, pods []*pod) {
+	for _, p := range pods {
+		if p.needs != nil || !p.runs() || p.phase() != api.PodPending {
+			continue
+		}
+		data, ok := plan.Blobs[p.placement.Template]
+		var t api.PodTemplate
+		if !ok || json.Unmarshal(data, &t) != nil {
+			continue
+		}
+		p.needs = append([]api.Digest{p.placement.Template}, slices.Collect(maps.Values(t.ConfigMaps))...)
+		for _, digest := range p.needs {
+			if data, ok := plan.Blobs[digest]; ok && !s.stored[digest] {
+				s.blobs[digest] = data
+			}
+		}
+	}
 }
 
 // schedulable are the nodes that may take pods, by name.

@@ -182,7 +182,7 @@ func (s *state) observed(p *pod) planner.Pod {
 		Placement: p.placement,
 		Phase:     p.phase(),
 		Lost:      lost,
-		Fenced:    lost && n.outOfService(),
+		Fenced:    lost && (n.outOfService() || p.placement.Exclusive() && s.lapsed(n)),
 		Stopping:  !p.runs() || p.phase() == api.PodStopping,
 	}
 	if st := p.status; st != nil {

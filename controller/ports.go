@@ -49,6 +49,8 @@ type Lease interface {
 	Term() api.Term
 	// Raise lifts the term above the one given, which some node has seen.
 	Raise(ctx context.Context, above api.Term) error
+	// Held reports whether nobody else can lead by now, by this machine's clock.
+	Held() bool
 }
 
 // State is what the bus holds when a leader begins.
@@ -87,6 +89,8 @@ type Writer interface {
 	PutRoutes(ctx context.Context, term api.Term, changed []api.Route, deleted []api.Ref) (revision uint64, err error)
 	// CompleteRoutes says that the bucket holds every route, so that nodes may drop those that they do not find in it.
 	CompleteRoutes(ctx context.Context, term api.Term) error
+	// Answer answers a node's heartbeat. It waits for nothing, and the answer may be lost.
+	Answer(ctx context.Context, grant api.Grant) error
 	PutReport(ctx context.Context, report api.Report) error
 	PublishEvent(ctx context.Context, event api.Event) error
 }

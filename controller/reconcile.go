@@ -13,6 +13,9 @@ import (
 func (s *state) reconcile(now time.Time) effects {
 	s.promote(now)
 	s.expireLeases(now)
+	s.expireTenures(now)
+	s.unseen = s.whatIsUnseen(now)
+	s.tenures = s.tenuresDue(now)
 	s.waiting, s.settles = "", time.Time{}
 	if !s.planned {
 		s.waiting = s.notYet(now)
@@ -48,6 +51,7 @@ func (s *state) plan(now time.Time) {
 	plan := planner.Compute(s.input(kept, now))
 	s.stopPlanned(plan, kept, now)
 	s.place(plan, pods, now)
+	s.provide(plan, pods)
 	s.finishStops(pods, now)
 	s.routes.want(plan.Routes, leaving(pods))
 	before := s.workloads
@@ -83,7 +87,7 @@ func (s *state) input(pods []*pod, now time.Time) planner.Input {
 		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(), Nodes: s.plannable(),
 		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates,
 		Deployed: s.inForce, Scales: s.scales, Claims: s.heldClaims(),
-		Jobs: s.knownJobs(), Usage: s.usage(pods, now), ScalePeriod: s.scalePeriod, Now: now,
+		Jobs: s.knownJobs(), Usage: s.usage(pods, now), ScalePeriod: s.scalePeriod, Unseen: s.unseen, Now: now,
 	}
 	for _, p := range pods {
 		in.Pods = append(in.Pods, s.observed(p))

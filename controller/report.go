@@ -16,6 +16,7 @@ func (s *state) report(now time.Time, trouble error) api.Report {
 	r := api.Report{
 		Time: now, Term: s.term, Repository: s.repository, Head: s.head(), Deployed: s.deployed, Waiting: !s.planned,
 		Workloads: s.workloads, Jobs: s.jobs, Scales: s.scales, Pending: s.pending, Nodes: []api.NodeCondition{},
+		Fleet: s.fleet,
 	}
 	if r.Workloads == nil {
 		r.Workloads = []api.WorkloadStatus{}

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/tenure"
 )
 
 // TestScenarios runs the core, a fake store and fake machines by hand, one step at a time:
@@ -63,7 +64,7 @@ type scene struct {
 
 var testLimits = limits{
 	repository: "test", serviceCIDR: defaultServiceCIDR,
-	nodeLease: 10 * time.Second, drainTimeout: 5 * time.Second, settle: 2 * time.Second, revertGrace: 15 * time.Second, scalePeriod: 15 * time.Second,
+	nodeLease: 10 * time.Second, times: tenure.Of(40 * time.Second), drainTimeout: 5 * time.Second, settle: 2 * time.Second, revertGrace: 15 * time.Second, scalePeriod: 15 * time.Second,
 }
 
 func newScene(t *testing.T) *scene {

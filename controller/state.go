@@ -7,6 +7,7 @@ import (
 
 	"headway.dev/headway/api"
 	"headway.dev/headway/planner"
+	"headway.dev/headway/tenure"
 )
 
 // limits are the times and ranges that a state keeps to.
@@ -14,6 +15,7 @@ type limits struct {
 	repository   string
 	serviceCIDR  string
 	nodeLease    time.Duration
+	times        tenure.Times // of what must not run twice
 	drainTimeout time.Duration
 	scalePeriod  time.Duration // how often autoscalers reckon, and nodes say what their containers use
 	revertGrace  time.Duration // how long a leader looks on before it reverts, and after each failure to
@@ -51,6 +53,10 @@ type state struct {
 	// fresh is a store by which no controller has planned, though one may have reported that it waits: then nobody can say how
 	// many nodes will turn up. Some may be there already, for each says again what it is when it finds that the store was lost.
 	fresh    bool
+	hush     time.Time // when every lease ends, while nobody is heard; zero: somebody is
+	fleet    int       // how many nodes there are as far as anybody remembers
+	unseen   string    // why pods may run that this leader does not know of
+	tenures  time.Time // when to look again at what lost nodes may run; zero is never
 	newcomer time.Time // when the last unknown node turned up
 	planned  bool      // this leader has planned once: from then on it knows what runs
 	waiting  string    // what the first plan waits for; empty once planned
@@ -113,6 +119,7 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 func (s *state) resume(r api.Report) {
 	s.workloads, s.pending, s.deployed, s.found = r.Workloads, r.Pending, r.Deployed, r.Jobs
 	s.resumeScales(r.Scales)
+	s.fleet = r.Fleet
 	for _, commit := range r.Quarantined {
 		s.quarantined[commit] = true
 	}
@@ -139,7 +146,7 @@ func (s *state) due() time.Time {
 	}
 	for _, n := range s.nodes {
 		if !n.lost {
-			due = earlier(due, n.seen.Add(s.nodeLease))
+			due = earlier(due, s.leaseEnd(n))
 		}
 		for _, p := range n.pods {
 			if p.draining() {
@@ -147,7 +154,7 @@ func (s *state) due() time.Time {
 			}
 		}
 	}
-	return earlier(due, s.settles)
+	return earlier(due, earlier(s.settles, s.tenures))
 }
 
 // earlier gives the earlier of two times, where zero is never.

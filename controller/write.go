@@ -22,7 +22,7 @@ func (l *leader) write(ctx context.Context, e effects) error {
 		}
 		l.state.blobWritten(b.digest)
 	}
-	for _, a := range e.assignments {
+	for _, a := range l.state.lostFirst(e.assignments) {
 		a.Pods = slices.DeleteFunc(a.Pods, func(p api.Placement) bool {
 			return slices.ContainsFunc(e.needs[p.UID], func(d api.Digest) bool { return failed[d] })
 		})
@@ -35,12 +35,24 @@ func (l *leader) write(ctx context.Context, e effects) error {
 		if err := l.config.Bus.PutAssignment(ctx, a); err != nil {
 			l.state.assignmentFailed(a)
 			errs = append(errs, fmt.Errorf("assignment of node %s: %w", a.Node, err))
+			if l.state.nodes[a.Node].lost {
+				break // what it loses is not given to others before it is known that it has lost it
+			}
 			continue
 		}
 		l.state.assignmentWritten(a)
 	}
 	errs = append(errs, l.writeRoutes(ctx, e.routes))
 	return errors.Join(errs...)
+}
+
+// lostFirst puts the assignments of lost nodes before the others: what is replaced leaves them first, so that a leader that
+// dies in between leaves nothing with two owners.
+func (s *state) lostFirst(assignments []api.Assignment) []api.Assignment {
+	slices.SortStableFunc(assignments, func(a, b api.Assignment) int {
+		return first(s.nodes[a.Node].lost, s.nodes[b.Node].lost)
+	})
+	return assignments
 }
 
 // writeRoutes writes what changes of the routes, and once in a term that they are complete.

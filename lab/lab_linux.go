@@ -103,6 +103,9 @@ func (o Options) serverCommand() []string {
 	if o.AutoscalerPeriod != "" {
 		command = append(command, "--autoscaler-period", o.AutoscalerPeriod)
 	}
+	if o.FailoverLease != "" {
+		command = append(command, "--failover-lease", o.FailoverLease)
+	}
 	return command
 }
 

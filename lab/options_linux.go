@@ -43,6 +43,8 @@ type Options struct {
 	NodeLease string
 	// AutoscalerPeriod is how often autoscalers reckon, in the same words.
 	AutoscalerPeriod string
+	// FailoverLease is how long one may be silent before what must not run twice is replaced; likewise.
+	FailoverLease string
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$`)

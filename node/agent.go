@@ -46,6 +46,7 @@ type Agent struct {
 	news       signal // what the node says of itself may have changed
 	isolations *isolations
 	collector  *collector // nil: images are never removed
+	guard      *guard
 	// onlyReports is set where drift is to be left as it is.
 	onlyReports atomic.Bool
 
@@ -85,6 +86,7 @@ func New(config Config) (*Agent, error) {
 	a.peers, a.claims, a.isolations = newPeers(a), newClaims(d, c.Info.Name), newIsolations(c.Router)
 	a.devices, a.news = newDevices(c.Devices, c.Info.Extended), newSignal()
 	a.collector = newCollector(a)
+	a.guard = newGuard(a)
 	return a, nil
 }
 
@@ -115,7 +117,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("node: the list of claims cannot be read, without which their data might be taken for none: %w", err)
 	}
 	a.peers.restore()
-	for _, part := range []func(context.Context){a.runRoutes, a.runIngress, a.peers.run, a.publishEvents, a.join, a.beat, a.watchDevices} {
+	a.guard.restore()
+	for _, part := range []func(context.Context){a.runRoutes, a.runIngress, a.peers.run, a.publishEvents, a.join, a.watchDevices, a.guard.beat, a.guard.watchGrants, a.guard.poll, a.guard.watch} {
 		work.Go(func() { part(ctx) })
 	}
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
@@ -179,7 +182,7 @@ func (a *Agent) Cleanup(ctx context.Context) error {
 // erase deletes the inventory.
 func (a *Agent) erase() error {
 	var failed []error
-	for _, name := range []string{assignmentFile, routesFile, peersFile, "blobs", "pods"} {
+	for _, name := range []string{assignmentFile, routesFile, peersFile, tenureFile, "blobs", "pods"} {
 		failed = append(failed, os.RemoveAll(filepath.Join(a.disk.dir, name)))
 	}
 	return errors.Join(failed...)
@@ -241,28 +244,6 @@ func (a *Agent) join(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.news:
-		}
-	}
-}
-
-// beat renews the lease until ctx is done, with the highest term that the node obeys.
-func (a *Agent) beat(ctx context.Context) {
-	ticker := time.NewTicker(a.config.Heartbeat)
-	defer ticker.Stop()
-	for {
-		beat := api.Heartbeat{Node: a.config.Info.Name}
-		a.mu.Lock()
-		if a.assignment != nil {
-			beat.Term = a.assignment.Term
-		}
-		a.mu.Unlock()
-		if err := a.config.Bus.Beat(ctx, beat); err != nil {
-			a.log.Debug("a heartbeat did not go out", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
 		}
 	}
 }

@@ -81,7 +81,12 @@ func (a *Agent) reconcile(ctx context.Context) {
 			a.event("Refused", placement.Pod, err.Error(), placement.Commit, warning)
 			continue
 		}
-		a.add(ctx, a.newPod(record{Placement: placement}))
+		p := a.newPod(record{Placement: placement})
+		p.since = markOf(a.assignment)
+		a.add(ctx, p)
+		if placement.Exclusive() {
+			a.guard.urge.set()
+		}
 	}
 	for _, uid := range slices.Sorted(maps.Keys(a.pods)) {
 		if !assigned[uid] {
@@ -118,11 +123,15 @@ func (a *Agent) add(ctx context.Context, p *pod) {
 	a.pods[p.uid] = p
 	p.status = p.describe()
 	p.inbox.shutdown = a.halted
+	p.inbox.fence = a.guard.isLapsed() && p.status.Placement.Exclusive()
 	a.status.set()
 	a.spawn(func() {
 		p.run(ctx)
-		if p.gone {
+		switch {
+		case p.gone:
 			a.forget(ctx, p)
+		case p.renewed:
+			a.renew(ctx, p)
 		}
 	})
 }

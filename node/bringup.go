@@ -121,6 +121,9 @@ func (p *pod) mount(ctx context.Context) error {
 }
 
 func (p *pod) dueCreate(now time.Time) []target {
+	if !p.isPermitted() {
+		return nil
+	}
 	return p.onContainers(func(c *container) bool { return p.made() && c.image == imageReady && p.wantsRun(c, now) })
 }
 
@@ -174,6 +177,9 @@ func touch(path string) error {
 }
 
 func (p *pod) dueStart(time.Time) []target {
+	if !p.isPermitted() {
+		return nil
+	}
 	return p.onContainers(func(c *container) bool {
 		return c.id != "" && !c.broken && p.view(c).State == ContainerCreated
 	})

@@ -25,6 +25,7 @@ type fakeBus struct {
 
 	joined   []api.NodeInfo
 	beats    []api.Heartbeat
+	granted  func(api.Grant) // the node's watch of answers; nil before there is one
 	statuses []api.NodeStatus
 	acks     []uint64
 	events   []api.Event
@@ -80,6 +81,12 @@ func (b *fakeBus) PutNode(_ context.Context, info api.NodeInfo) error {
 
 func (b *fakeBus) Beat(_ context.Context, beat api.Heartbeat) error {
 	return b.note(func() { b.beats = append(b.beats, beat) })
+}
+
+func (b *fakeBus) WatchGrants(ctx context.Context, _ string, fn func(api.Grant)) error {
+	b.change(func() { b.granted = fn })
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func (b *fakeBus) PutStatus(ctx context.Context, status api.NodeStatus) error {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"headway.dev/headway/api"
 )
 
@@ -40,7 +42,13 @@ type Config struct {
 	// Ingress lets HTTP from outside in. Without it the node serves none.
 	Ingress Ingress
 
-	// Heartbeat is how often the node renews its lease; default 1 s.
+	// Witnesses are asked while the leader is silent. Without them the node runs what must not run twice no longer than the
+	// leader lets it.
+	Witnesses Witnesses
+	// Uptime is how long ago the machine was started, with the time that it was suspended; by default the kernel says it.
+	Uptime func() time.Duration
+
+	// Heartbeat is how often the node renews its lease at least; default 1 s.
 	Heartbeat time.Duration
 	// MaxParallel is how many containers are made and started at the same time; default 4. More than the runtime can do
 	// at once only makes each of them slower.
@@ -89,6 +97,15 @@ func (r Restart) withDefaults() Restart {
 	}
 }
 
+// uptime is how long ago the machine was started.
+func uptime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic("the kernel has no clock of the time since its start: " + err.Error()) // Linux has had it since 2.6.39
+	}
+	return time.Duration(t.Nano())
+}
+
 // bootID is where the kernel names the machine's start.
 const bootID = "/proc/sys/kernel/random/boot_id"
 
@@ -135,6 +152,9 @@ func (c Config) withDefaults() (Config, error) {
 		boot, err := os.ReadFile(bootID)
 		refuse(err != nil, "the machine's start has no name: %w", err)
 		c.Boot = strings.TrimSpace(string(boot))
+	}
+	if c.Uptime == nil {
+		c.Uptime = uptime
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

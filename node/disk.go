@@ -19,6 +19,7 @@ import (
 //	assignment.json       the newest assignment that the node obeys
 //	routes.json           the routes that the kernel was given last
 //	peers.json            the other nodes
+//	tenure.json           what the leader last said of what must not run twice
 //	blobs/DIGEST          templates and config maps that pods here use
 //	pods/UID/pod.json     what the node knows of a pod
 //	pods/UID/logs/NAME/N  the log of run N of a container
@@ -28,6 +29,7 @@ import (
 //
 // and, below its other directory, what ends with the machine:
 //
+//	run/tenure.json       until when the node may run what must not run twice
 //	pods/UID/etc/         the pod's hosts, hostname and resolv.conf
 //
 // A file is replaced as a whole or not at all. One that cannot be read back is reported and taken for absent: the node
@@ -39,6 +41,7 @@ const (
 	routesFile     = "routes.json"
 	peersFile      = "peers.json"
 	claimsFile     = "claims.json"
+	tenureFile     = "tenure.json"
 	lockFile       = "lock"
 )
 
@@ -141,6 +144,16 @@ func (d disk) read(name string, value any) error {
 	}
 	return nil
 }
+
+// readRun and writeRun do the same with what ends with the machine.
+func (d disk) readRun(name string, value any) error { return disk{dir: d.ofRun()}.read(name, value) }
+
+func (d disk) writeRun(name string, value any) error {
+	return disk{dir: d.ofRun()}.write(name, value, false)
+}
+
+// ofRun is the directory of files that have the names of others.
+func (d disk) ofRun() string { return filepath.Join(d.runDir, "run") }
 
 func (d disk) blob(digest api.Digest) ([]byte, error) {
 	return os.ReadFile(filepath.Join(d.dir, "blobs", string(digest)))

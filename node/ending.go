@@ -27,6 +27,9 @@ func (p *pod) grace() time.Duration {
 	if !p.shutdown.IsZero() && p.shutdownGrace >= 0 {
 		grace = min(grace, p.shutdownGrace)
 	}
+	if !p.fenced.IsZero() {
+		grace = min(grace, p.host.guard.grace())
+	}
 	return grace
 }
 
@@ -34,7 +37,7 @@ func (p *pod) grace() time.Duration {
 // is not at all.
 func (p *pod) closing() time.Time {
 	var first time.Time
-	for _, t := range []time.Time{p.record.Stopping, p.record.Outcome.Since, p.shutdown} {
+	for _, t := range []time.Time{p.record.Stopping, p.record.Outcome.Since, p.shutdown, p.fenced} {
 		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
 			first = t
 		}
@@ -59,9 +62,12 @@ func (p *pod) closeRuns() {
 	if since.IsZero() {
 		return
 	}
-	shutdown := p.isShutDown()
+	shutdown := p.isInterrupted()
 	why := askedWithPod
-	if shutdown {
+	switch {
+	case shutdown && p.shutdown.IsZero():
+		why = "because another node may run it"
+	case shutdown:
 		why = "when the machine shut down"
 	}
 	for _, c := range p.containers {

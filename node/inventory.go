@@ -89,6 +89,7 @@ func (a *Agent) take(ctx context.Context, inv inventory, uid string) {
 	}
 	p := a.newPod(r)
 	p.see(inv.seen)
+	p.since = markOf(a.assignment)
 	runs := slices.ContainsFunc(inv.container[uid], func(c Container) bool { return c.State == ContainerRunning })
 	if a.assignment == nil && kept == nil && !runs {
 		// Nothing says what it is, and nothing of it runs: it was cut off while it was made or removed.

@@ -23,6 +23,7 @@ type peers struct {
 	listed *latest[[]api.NodeInfo]
 	known  map[string]peer // by name
 	names  atomic.Pointer[[]string]
+	infos  atomic.Pointer[[]api.NodeInfo]
 }
 
 // A peer is another node.
@@ -41,6 +42,25 @@ func (p *peers) restore() {
 		p.agent.log.Error("the nodes on disk cannot be read: they are known again when the bus lists them", "error", err)
 	}
 	p.chooseNameservers()
+	p.tell()
+}
+
+// tell has the list of peers be had by others.
+func (p *peers) tell() []api.NodeInfo {
+	infos := make([]api.NodeInfo, 0, len(p.known))
+	for _, name := range slices.Sorted(maps.Keys(p.known)) {
+		infos = append(infos, p.known[name].Info)
+	}
+	p.infos.Store(&infos)
+	return infos
+}
+
+// list gives the other nodes, by name.
+func (p *peers) list() []api.NodeInfo {
+	if infos := p.infos.Load(); infos != nil {
+		return *infos
+	}
+	return nil
 }
 
 // run follows the list of nodes until ctx is done.
@@ -59,11 +79,7 @@ func (p *peers) run(ctx context.Context) {
 func (p *peers) apply(ctx context.Context, nodes []api.NodeInfo) error {
 	p.merge(nodes, time.Now())
 	p.chooseNameservers()
-	infos := make([]api.NodeInfo, 0, len(p.known))
-	for _, name := range slices.Sorted(maps.Keys(p.known)) {
-		infos = append(infos, p.known[name].Info)
-	}
-	if err := p.agent.config.Network.SetPeers(ctx, infos); err != nil {
+	if err := p.agent.config.Network.SetPeers(ctx, p.tell()); err != nil {
 		return err
 	}
 	return p.agent.disk.write(peersFile, p.known, false)

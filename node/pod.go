@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/tenure"
 )
 
 // A pod is the life of one pod on this machine. One goroutine moves it, a step at a time: it takes in what others left
@@ -54,8 +55,12 @@ type pod struct {
 	lacking    string          // what the newest pull lacked of the pull secrets
 	recalled   bool
 	rested     bool
-	shutdown   time.Time // since when the machine shuts down; zero: it does not
-	empty      bool      // no container of it is left
+	shutdown   time.Time   // since when the machine shuts down; zero: it does not
+	fenced     time.Time   // since when the node may not run it; zero: it may
+	resume     bool        // it is to run again when it has been stopped for that
+	renewed    bool        // this is done: another goroutine begins it anew
+	since      tenure.Mark // the assignment that it came with, as far as this agent knows
+	empty      bool        // no container of it is left
 	unmounted  bool
 	detached   bool
 	gone       bool
@@ -75,6 +80,8 @@ type inbox struct {
 	hooks     []hookResult
 	pulls     []pullResult
 	shutdown  bool
+	fence     bool // the node may not run it now
+	resume    bool // the node may run it again
 	evict     eviction
 	again     bool // the bus is there again
 	devices   bool // devices came, or others were freed
@@ -120,7 +127,7 @@ func (p *pod) run(ctx context.Context) {
 	defer cancel()
 	defer p.endRuns()
 	defer func() {
-		if p.gone && !p.rested {
+		if (p.gone || p.renewed) && !p.rested {
 			close(p.still)
 		}
 	}()
@@ -134,6 +141,9 @@ func (p *pod) run(ctx context.Context) {
 		}
 		p.keep()
 		p.rests()
+		if p.renewed = p.resumes(); p.renewed {
+			return
+		}
 		action, due := p.next(now)
 		if !due {
 			p.release()
@@ -209,7 +219,7 @@ func (p *pod) release() {
 func (p *pod) deliver(leave func(*inbox)) {
 	p.mu.Lock()
 	leave(&p.inbox)
-	if p.inbox.stop != "" || p.inbox.shutdown {
+	if p.inbox.stop != "" || p.inbox.shutdown || p.inbox.fence {
 		p.doHalt()
 	}
 	p.mu.Unlock()
@@ -261,6 +271,10 @@ func (p *pod) absorb(now time.Time) {
 	}
 	if in.shutdown && p.shutdown.IsZero() {
 		p.beginShutdown(now, in.shutdownGrace)
+	}
+	p.resume = in.resume || p.resume && !in.fence
+	if in.fence && p.fenced.IsZero() {
+		p.beginFence(now)
 	}
 	for _, c := range p.containers {
 		p.settle(c, now)

@@ -238,6 +238,12 @@ type Secrets interface {
 	Open(sealed []byte) (plain []byte, err error)
 }
 
+// Witnesses are the other nodes, which can be asked past the bus.
+type Witnesses interface {
+	// Ask asks peers whether they have lost the leader. It gives how many said so, when enough have or ctx is done.
+	Ask(ctx context.Context, peers []api.NodeInfo, enough int) (lost int)
+}
+
 // Logs reads and bounds the files that containers' output is appended to.
 type Logs interface {
 	// Read copies what the options choose of the log of one run of a container to w. With Follow it goes on with what
@@ -252,6 +258,8 @@ type Logs interface {
 type Bus interface {
 	PutNode(ctx context.Context, info api.NodeInfo) error
 	Beat(ctx context.Context, beat api.Heartbeat) error
+	// WatchGrants calls fn with each answer of the leader to the node's heartbeats, until ctx is done.
+	WatchGrants(ctx context.Context, node string, fn func(api.Grant)) error
 	PutStatus(ctx context.Context, status api.NodeStatus) error
 	PutAck(ctx context.Context, ack api.Ack) error
 	PublishEvent(ctx context.Context, event api.Event) error

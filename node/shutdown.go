@@ -123,15 +123,15 @@ func moving(waves []wave) string {
 // beginShutdown has the pod's processes end because the machine does.
 func (p *pod) beginShutdown(now time.Time, grace time.Duration) {
 	p.shutdown, p.shutdownGrace = now, grace
-	if p.isShutDown() {
+	if p.isInterrupted() {
 		clear(p.failures)
 		p.event("Killing", "the machine shuts down", normal)
 	}
 }
 
-// isShutDown says whether the pod ends only for as long as the machine is down.
-func (p *pod) isShutDown() bool {
-	return !p.shutdown.IsZero() && p.record.Stopping.IsZero() && p.record.Outcome.Phase == ""
+// isInterrupted says whether the pod ends only for as long as the machine is down, or may not run it.
+func (p *pod) isInterrupted() bool {
+	return (!p.shutdown.IsZero() || !p.fenced.IsZero()) && p.record.Stopping.IsZero() && p.record.Outcome.Phase == ""
 }
 
 // rests tells who waits for it that nothing of the pod runs any more, and that this is on disk.

@@ -100,7 +100,10 @@ func (p *pod) why(s api.PodStatus) (reason, message string) {
 	if o := p.record.Outcome; !p.stopping() && o.Reason != "" {
 		return o.Reason, o.Message
 	}
-	if p.isShutDown() {
+	if p.isInterrupted() && p.shutdown.IsZero() {
+		return "Fenced", "the leader has been silent for too long: another node may run it"
+	}
+	if p.isInterrupted() {
 		return "NodeShutdown", "the machine shuts down"
 	}
 	if p.isClosing() && !p.hasEnded() {
@@ -256,7 +259,7 @@ func (a *Agent) nodeStatus() api.NodeStatus {
 	if a.assignment != nil {
 		s.Term, s.Sequence, s.Jobs = a.assignment.Term, a.assignment.Sequence, a.assignment.Jobs
 	}
-	s.Claims, s.Pressures = a.claims.list(), a.pressures
+	s.Claims, s.Pressures, s.Voters = a.claims.list(), a.pressures, a.guard.voters()
 	for _, p := range a.pods {
 		p.mu.Lock()
 		if !p.status.Placement.Pod.IsZero() {

@@ -101,7 +101,7 @@ func (p *pod) steps() []step {
 		return t.ending
 	case p.record.Outcome.Phase != "":
 		return t.finishing
-	case !p.shutdown.IsZero():
+	case !p.shutdown.IsZero() || !p.fenced.IsZero():
 		return t.shutdown
 	default:
 		return t.living

@@ -52,7 +52,10 @@ type Input struct {
 	Scales []api.ScaleRecord
 	// ScalePeriod is how often autoscalers reckon; zero is 15 s.
 	ScalePeriod time.Duration
-	Now         time.Time
+	// Unseen is why pods may run that are not among Pods; empty if none can. Until then no pod is made whose identity must
+	// not be there twice.
+	Unseen string
+	Now    time.Time
 }
 
 // A Pod is an observed pod: placed, or still without a node.
@@ -110,7 +113,7 @@ type Plan struct {
 	Kept []api.Object `json:"-"`
 	// Problems are objects that cannot be carried out as declared.
 	Problems []api.Problem `json:"problems,omitempty"`
-	// Blobs is the content that the actions name by digest.
+	// Blobs is the content that the actions name by digest, and of pods that have not started.
 	Blobs map[api.Digest][]byte `json:"-"`
 	// Wake is when the same input would next plan something else only because time went by; zero is never.
 	Wake time.Time `json:"wake,omitzero"`

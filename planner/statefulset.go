@@ -142,7 +142,11 @@ func (s *statefulSet) scaleDown() {
 func (s *statefulSet) fillOrdinals() {
 	for ordinal := s.first; ordinal < s.first+s.replicas; ordinal++ {
 		taken := slices.ContainsFunc(s.holders[ordinal], func(pod *Pod) bool { return !pod.Lost || !pod.Fenced })
-		if template, known := s.templateFor(ordinal); known && !taken {
+		switch template, known := s.templateFor(ordinal); {
+		case !known || taken:
+		case s.in.Unseen != "":
+			s.refuse(s.owner, "pods are not made, for they may run already: "+s.in.Unseen)
+		default:
 			s.add(s.podOf(ordinal, template), template)
 		}
 		if s.ordered && !slices.ContainsFunc(s.holders[ordinal], s.available) {

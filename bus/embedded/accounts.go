@@ -100,7 +100,7 @@ func renderAccounts(c credentials) (string, error) {
 			wire.Key(wire.Acks, wire.Any),
 			wire.EventsFrom("node." + wire.Any),
 		},
-		Live: []string{wire.StreamActions, wire.Live(wire.Events, wire.Any)},
+		Live: []string{wire.StreamActions, wire.Live(wire.Events, wire.Any), wire.Grant(wire.Any)},
 	}
 	streams := []string{wire.Events}
 	for _, bucket := range wire.Buckets() {

@@ -97,6 +97,7 @@ func (a app) labUpCommand(dir *string) *cobra.Command {
 	f.StringVar(&o.Containerd, "containerd", defaultContainerd(), "containerd's socket (default $HEADWAY_CONTAINERD)")
 	f.StringVar(&o.ImageDir, "image-dir", "", "directory of OCI archives that the nodes import")
 	f.StringVar(&o.RegistryConfig, "registry-config", "", "directory of hosts.toml files, as containerd's certs.d")
+	f.StringVar(&o.FailoverLease, "failover-lease", "", "how long a node may be silent before its StatefulSets' pods are replaced (default: the server's)")
 	f.StringVar(&o.NodeLease, "node-lease", "", "how long a node may be silent (default: the server's)")
 	f.StringVar(&o.AutoscalerPeriod, "autoscaler-period", "", "how often autoscalers reckon (default: the server's)")
 	f.DurationVar(&timeout, "timeout", time.Minute, "how long to wait for the nodes")

@@ -28,6 +28,7 @@ import (
 	"headway.dev/headway/node/network"
 	"headway.dev/headway/node/probe"
 	"headway.dev/headway/node/volume"
+	"headway.dev/headway/node/witness"
 	"headway.dev/headway/seal"
 )
 
@@ -268,8 +269,14 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 		return err
 	}
 	checks := health.New(health.Options{Node: o.name, Logger: log.With("part", "health")})
+	address, err := netip.ParseAddr(info.Addresses[0])
+	if err != nil {
+		return fmt.Errorf("the node's address: %w", err)
+	}
+	peers := witness.New(witness.Options{Address: address, Seal: seal.Seal, Open: identity.Open, Logger: log.With("part", "witness")})
 	agent, err := node.New(node.Config{
-		Info: info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
+		Witnesses: peers,
+		Info:      info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
 		Secrets: identity, Devices: m.devices, Logs: logfile.New(), Router: routers{m.router, names, checks}, Ingress: entrance,
 		Eviction: eviction, ImageGC: imageGC, Shutdown: stages,
@@ -284,6 +291,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	group.Go(func() error { return checks.Run(ctx) })
 	group.Go(func() error { return agent.Run(ctx) })
 	group.Go(func() error { return o.serveShutdown(ctx, agent, log) })
+	group.Go(func() error { return peers.Run(ctx, agent.LostLeader) })
 	group.Go(func() error {
 		return conn.ServeStreams(ctx, o.name, func(ctx context.Context, r api.StreamRequest, s *bus.Stream) { agent.Serve(ctx, r, s) })
 	})

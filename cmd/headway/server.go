@@ -34,6 +34,7 @@ type serverOptions struct {
 	serviceCIDR        string
 	nodeLease          time.Duration
 	scalePeriod        time.Duration
+	failoverLease      time.Duration
 	webhook            string
 	webhookSecret      string
 	verbose            bool
@@ -49,6 +50,7 @@ func (o *serverOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.serviceCIDR, "service-cidr", "10.96.0.0/16", "range of the services' addresses")
 	f.DurationVar(&o.nodeLease, "node-lease", 10*time.Second, "how long a node may be silent before its pods are replaced")
 	f.DurationVar(&o.scalePeriod, "autoscaler-period", 15*time.Second, "how often autoscalers reckon, and nodes say what their pods use")
+	f.DurationVar(&o.failoverLease, "failover-lease", 40*time.Second, "how long a node may be silent before its StatefulSets' pods are replaced, which it stops by itself at half of that; the same on all servers")
 	f.StringVar(&o.webhook, "webhook", "", "address on which to take push webhooks, such as :9443 (default: none)")
 	f.StringVar(&o.webhookSecret, "webhook-secret-file", "", "file with the secret that webhooks are signed with")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
@@ -109,17 +111,18 @@ func runServer(ctx context.Context, o serverOptions, started chan<- struct{}, lo
 	}
 	defer end()
 	loop, err := controller.New(controller.Config{
-		ID:          id,
-		Repository:  o.repo,
-		Source:      controller.FromMirror(source),
-		Compiler:    compiler,
-		Bus:         controllerBus{conn},
-		Sealer:      seal.Seal,
-		Reverter:    gitReverter{o.repo, o.branch, revert.Person{Name: "headway", Email: o.email}},
-		ServiceCIDR: o.serviceCIDR,
-		NodeLease:   o.nodeLease,
-		ScalePeriod: o.scalePeriod,
-		Logger:      log.With("part", "controller"),
+		ID:            id,
+		Repository:    o.repo,
+		Source:        controller.FromMirror(source),
+		Compiler:      compiler,
+		Bus:           controllerBus{conn},
+		Sealer:        seal.Seal,
+		Reverter:      gitReverter{o.repo, o.branch, revert.Person{Name: "headway", Email: o.email}},
+		ServiceCIDR:   o.serviceCIDR,
+		NodeLease:     o.nodeLease,
+		ScalePeriod:   o.scalePeriod,
+		FailoverLease: o.failoverLease,
+		Logger:        log.With("part", "controller"),
 	})
 	if err != nil {
 		return err

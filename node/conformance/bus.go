@@ -156,6 +156,11 @@ func (b *stageBus) WatchNodes(ctx context.Context, _ func([]api.NodeInfo)) error
 }
 
 func (b *stageBus) PutNode(context.Context, api.NodeInfo) error { return nil }
+func (b *stageBus) WatchGrants(ctx context.Context, _ string, _ func(api.Grant)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 func (b *stageBus) Beat(context.Context, api.Heartbeat) error   { return nil }
 func (b *stageBus) PublishEvent(_ context.Context, e api.Event) error {
 	b.mu.Lock()

@@ -355,6 +355,23 @@ func (c *conn) beat(b api.Heartbeat) {
 	}
 }
 
+// Answer answers a heartbeat, if the answer is not lost on the way.
+func (c *conn) Answer(_ context.Context, g api.Grant) error {
+	w := c.world
+	w.driver.put(&call{from: c, key: fmt.Sprint("answer ", g.Node, " ", g.Beat), aside: true, done: make(chan struct{}), do: func() error {
+		m := w.machine(g.Node)
+		d := w.chance.roll("answer " + c.name + " " + g.Node)
+		if m == nil || d.percent(w.weather.lost) {
+			return nil
+		}
+		for range 1 + d.pick01(w.weather.doubled) {
+			m.arrive(max(0, time.Until(c.thaw))+w.weather.latency(d), func() { m.granted(g) })
+		}
+		return nil
+	}})
+	return nil
+}
+
 // PutBlob stores content under its digest.
 func (c *conn) PutBlob(ctx context.Context, digest api.Digest, data []byte) error {
 	send := c.call

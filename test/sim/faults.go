@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"headway.dev/headway/tenure"
 )
 
 // A fault is something that goes wrong, or that people do, at a time of the run. A run's faults are drawn before it
@@ -26,6 +28,7 @@ type faultKind string
 // The kinds of faults.
 const (
 	cutMachine    faultKind = "cut off machine"
+	partMachines  faultKind = "part machines from the others, with machine"
 	killMachine   faultKind = "kill machine"
 	wipeMachine   faultKind = "kill and wipe machine"
 	restartDaemon faultKind = "restart daemon"
@@ -57,6 +60,7 @@ var odds = []struct {
 	{pushRevert, 5},
 	{gitOutage, 5},
 	{cutMachine, 8},
+	{partMachines, 4},
 	{killMachine, 5},
 	{wipeMachine, 2},
 	{restartDaemon, 6},
@@ -84,7 +88,7 @@ func drawFaults(c *chance, what string, during time.Duration, n int, kinds []fau
 	var faults []fault
 	for i := range n {
 		d := c.fixed(what, uint64(i))
-		f := fault{at: d.between(0, during), target: d.in(60), n: d.in(1000), lasts: pick(d, time.Second, 4*time.Second, 12*time.Second, 25*time.Second)}
+		f := fault{at: d.between(0, during), target: d.in(60), n: d.in(1000), lasts: pick(d, time.Second, 4*time.Second, 12*time.Second, 25*time.Second, 60*time.Second)}
 		left := d.in(sum)
 		for _, o := range odds {
 			if kinds != nil && !slices.Contains(kinds, o.kind) {
@@ -116,8 +120,10 @@ func (w *world) inject(f fault) {
 	switch f.kind {
 	case cutMachine:
 		w.note("fault: %s is cut off for %s", m.name, f.lasts)
-		m.disconnect()
+		m.disconnect(1 + f.target%len(w.machines))
 		over(func() { w.note("%s is healed", m.name); m.heal() })
+	case partMachines:
+		w.part(f)
 	case killMachine, wipeMachine:
 		w.note("fault: %s: %s for %s", f.kind, m.name, f.lasts)
 		m.die()
@@ -132,6 +138,9 @@ func (w *world) inject(f fault) {
 			m.boot()
 		})
 	case restartDaemon:
+		// Longer than the lease leaves for a kill, and what must not run twice might: the daemon is who stops it (see
+		// docs/decisions/0025).
+		f.lasts = min(f.lasts, tenure.Of(failover).Grace)
 		w.note("fault: the daemon of %s is away for %s", m.name, f.lasts)
 		m.stopDaemon()
 		over(m.startDaemon)
@@ -167,6 +176,19 @@ func (w *world) inject(f fault) {
 		w.loseStore()
 	default:
 		w.injectGit(f)
+	}
+}
+
+// part cuts some machines off that reach one another.
+func (w *world) part(f fault) {
+	const apart = 100
+	for i, m := range w.machines {
+		if (f.n>>i)&1 == 0 && i != f.target%len(w.machines) {
+			continue
+		}
+		w.note("fault: %s is parted from the others for %s", m.name, f.lasts)
+		m.disconnect(apart)
+		w.after(f.lasts, func() { w.note("%s is back", m.name); m.heal() })
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headway.dev/headway/api"
@@ -36,6 +37,7 @@ type lease struct {
 	record leaseRecord
 	seq    uint64
 	until  time.Time
+	sure   atomic.Pointer[time.Time] // until, for those who must not wait for a write
 }
 
 // A turn is a lock by a channel: a bubble's time would stand still for a goroutine that waits for a mutex.
@@ -136,7 +138,15 @@ func (l *lease) write(ctx context.Context, record leaseRecord) error {
 		return err
 	}
 	l.record, l.seq, l.until = record, stored, asked.Add(l.ttl)
+	until := l.until
+	l.sure.Store(&until)
 	return nil
+}
+
+// Held reports whether nobody else can lead yet. To a process that is suspended its clock stands still.
+func (l *lease) Held() bool {
+	until := l.sure.Load()
+	return l.conn.suspended.Load() || until != nil && time.Now().Before(*until)
 }
 
 // Term is the term of this leadership.

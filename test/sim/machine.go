@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/tenure"
 )
 
 // A machine is a simulated node: a machine with its runtime and its kernel, and the daemon that drives it. It obeys by the
@@ -21,13 +22,19 @@ type machine struct {
 	up     bool // the machine is; pods die with it
 	daemon bool // the node's daemon is: pods run on without it
 	cut    int  // faults that cut it off
+	side   int  // which side of a parted network it is on, while it is cut off
 	since  time.Time
 
 	// On its disk.
 	assignment *api.Assignment
 	pods       map[string]*pod
 	saved      api.RouteTable
+	kept       tenure.Kept
+	until      time.Duration // in memory that outlives the daemon
+	peers      map[string]bool
 
+	keeper  *tenure.Keeper
+	lapsed  bool
 	kernel  api.RouteTable // the routes in force
 	ack     api.Ack        // what was last said; zero is nothing
 	status  api.NodeStatus
@@ -42,7 +49,7 @@ func newMachine(w *world, index int) *machine {
 	name := fmt.Sprintf("n%d", index)
 	room := api.Resources{MilliCPU: 16000, Memory: 8 << 30}
 	return &machine{
-		world: w, name: name, pods: map[string]*pod{},
+		world: w, name: name, pods: map[string]*pod{}, peers: map[string]bool{}, keeper: tenure.NewKeeper(tenure.Kept{}, 0, 0, 1),
 		info: api.NodeInfo{
 			Name: name, PodCIDR: fmt.Sprintf("10.244.%d.0/24", index), Addresses: []string{fmt.Sprintf("10.0.0.%d", index)},
 			Capacity: room, Allocatable: room, MaxPods: 110, OS: "linux", Arch: "amd64", SealKey: "key of " + name,
@@ -64,6 +71,7 @@ func (m *machine) boot() {
 	m.up = true
 	m.boots++
 	m.kernel = api.RouteTable{}
+	m.until = 0
 	m.startDaemon()
 }
 
@@ -83,6 +91,7 @@ func (m *machine) die() {
 // wipe is a machine whose disk is lost: it comes back as one that has never run anything.
 func (m *machine) wipe() {
 	m.assignment, m.pods, m.saved = nil, map[string]*pod{}, api.RouteTable{}
+	m.kept, m.peers = tenure.Kept{}, map[string]bool{}
 	m.ack, m.status = api.Ack{}, api.NodeStatus{}
 }
 
@@ -96,6 +105,9 @@ func (m *machine) startDaemon() {
 		m.kernel = m.saved // acknowledged to nobody: who waits, waits for a table of now
 	}
 	m.ack, m.status = api.Ack{}, api.NodeStatus{}
+	m.keeper = tenure.NewKeeper(m.kept, m.until, m.uptime(), uint64(m.session)<<32)
+	m.lapsed = false
+	m.guard()
 	m.connect()
 	m.reconcile()
 	for _, p := range m.sorted() {
@@ -112,8 +124,9 @@ func (m *machine) stopDaemon() {
 }
 
 // disconnect cuts the machine off; several faults may.
-func (m *machine) disconnect() {
+func (m *machine) disconnect(side int) {
 	m.cut++
+	m.side = side
 	m.since = time.Now()
 }
 
@@ -197,11 +210,9 @@ func (m *machine) beat(session int) {
 	if m.session != session || !m.daemon {
 		return
 	}
-	if m.connected() {
-		b := api.Heartbeat{Node: m.name}
-		if m.assignment != nil {
-			b.Term = m.assignment.Term
-		}
+	m.guard()
+	if b := m.keeper.Beat(api.Heartbeat{Node: m.name}, m.mark(), m.uptime()); m.connected() {
+		m.learnPeers()
 		for _, c := range m.world.conns() {
 			c.beat(b)
 		}
@@ -267,6 +278,7 @@ func (m *machine) reconcile() {
 			continue
 		}
 		p := newPod(m, placement)
+		p.cameWith = m.mark()
 		m.pods[placement.UID] = p
 		p.advance()
 	}
@@ -309,7 +321,7 @@ func (m *machine) changed() {
 
 // report is the state of every pod.
 func (m *machine) report() api.NodeStatus {
-	s := api.NodeStatus{Node: m.name, Time: m.clock(), Pods: []api.PodStatus{}}
+	s := api.NodeStatus{Node: m.name, Time: m.clock(), Pods: []api.PodStatus{}, Voters: m.keeper.Voters}
 	if a := m.assignment; a != nil {
 		s.Term, s.Sequence, s.Jobs = a.Term, a.Sequence, a.Jobs
 	}

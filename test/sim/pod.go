@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/tenure"
 )
 
 // A pod is one on a simulated machine. It has a single container. Its process lives and dies by itself; all else is done
@@ -21,7 +22,9 @@ type pod struct {
 
 	phase    api.PodPhase
 	stopping bool
-	told     bool // it was sent SIGTERM
+	fenced   bool        // its node may not run it
+	cameWith tenure.Mark // the assignment
+	told     bool        // it was sent SIGTERM
 	ip       string
 	created  time.Time // by the machine's clock, as the next two
 	started  time.Time
@@ -83,6 +86,8 @@ func (p *pod) step(now time.Time) bool {
 		p.told = true
 		m.world.checkEnding(p)
 		p.exitAt = now.Add(p.dice.between(0, 3*time.Second))
+	case p.fenced:
+		return false
 	case p.stopping || p.phase == api.PodSucceeded || p.phase == api.PodFailed:
 		return false
 	case p.image == "":
@@ -92,6 +97,10 @@ func (p *pod) step(now time.Time) bool {
 		return p.fetch(now)
 	case !p.running:
 		if now.Before(p.startAt) {
+			return false
+		}
+		if p.placement.Exclusive() && (!m.keeper.Holds(m.uptime()) || !m.keeper.Confirms(p.cameWith)) {
+			p.startAt = now.Add(heartbeat)
 			return false
 		}
 		p.start(now)
@@ -227,6 +236,27 @@ func (p *pod) stop() {
 		return
 	}
 	p.stopping, p.phase, p.ready = true, api.PodStopping, false
+	p.machine.changed()
+	p.advance()
+}
+
+// fence stops the process, which has its grace.
+func (p *pod) fence() {
+	p.fenced, p.ready = true, false
+	if p.running {
+		at := time.Now().Add(p.dice.between(0, tenure.Of(failover).Grace))
+		if p.exitAt.IsZero() || at.Before(p.exitAt) {
+			p.exitAt = at
+		}
+	}
+	p.machine.changed()
+	p.advance()
+}
+
+// unfence has it run again.
+func (p *pod) unfence() {
+	p.fenced = false
+	p.startAt = time.Now().Add(p.dice.between(10*time.Millisecond, time.Second))
 	p.machine.changed()
 	p.advance()
 }

@@ -28,7 +28,7 @@ type result struct {
 
 // The times of a run.
 const (
-	settleTime = 4 * time.Minute  // within which all is to be as wanted once the faults are over
+	settleTime = 15 * time.Minute // within which all is to be as wanted once the faults are over
 	quietTime  = 45 * time.Second // in which then nothing is to be written
 )
 

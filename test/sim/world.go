@@ -15,8 +15,9 @@ import (
 
 // The times of every simulated fleet.
 const (
-	heartbeat    = 2 * time.Second
+	heartbeat    = 500 * time.Millisecond
 	nodeLease    = 10 * time.Second
+	failover     = 20 * time.Second
 	leaderLease  = 5 * time.Second
 	drainTimeout = 5 * time.Second
 )
@@ -95,7 +96,7 @@ func (p *process) start() {
 	p.conn = newConn(w, fmt.Sprintf("%s.%d", p.id, p.starts))
 	config := controller.Config{
 		ID: p.id, Repository: "simulated", Source: source{p.conn}, Compiler: compiler{p.conn}, Bus: p.conn, Sealer: seal,
-		Heartbeat: heartbeat, NodeLease: nodeLease, LeaderLease: leaderLease, DrainTimeout: drainTimeout,
+		Heartbeat: heartbeat, NodeLease: nodeLease, FailoverLease: failover, LeaderLease: leaderLease, DrainTimeout: drainTimeout,
 	}
 	if w.log != nil {
 		config.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("process", p.conn.name)

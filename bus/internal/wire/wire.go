@@ -50,6 +50,9 @@ func Heartbeat(node string) string { return "headway.heartbeat." + node }
 // Usage carries what a node's containers use.
 func Usage(node string) string { return "headway.usage." + node }
 
+// Grant carries the leader's answers to a node's heartbeats.
+func Grant(node string) string { return "headway.grant." + node }
+
 // EventsFrom carries the events of one origin; Any is all of them.
 func EventsFrom(origin string) string { return "headway.events." + origin }
 
