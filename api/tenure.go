@@ -42,5 +42,17 @@ type Grant struct {
 	Voters int `json:"voters"`
 }
 
-// Exclusive reports whether no two pods of this pod's name may ever run at once: those of a StatefulSet.
-func (p Placement) Exclusive() bool { return p.Owner.Kind == "StatefulSet" }
+// Exclusive reports whether the pod must end before another of its name may run elsewhere, which is by a lease that both its
+// node and the leader keep: no two of a StatefulSet's may ever run at once. One whose data is in a directory of its node runs
+// nowhere else, so that nothing need end it.
+func (p Placement) Exclusive() bool { return p.Owner.Kind == "StatefulSet" && !p.isRooted() }
+
+// isRooted reports whether a claim of the pod's own has its data in a directory of the pod's node, not on a declared volume.
+func (p Placement) isRooted() bool {
+	for volume := range p.Claims {
+		if _, declared := p.Volumes[volume]; !declared {
+			return true
+		}
+	}
+	return false
+}

@@ -106,7 +106,7 @@ func (s *state) create(a planner.Action, d scheduler.Decision, blobs map[api.Dig
 // the store that it was written to may have been lost.
 func (s *state) provide(plan planner.Plan, pods []*pod) {
 	for _, p := range pods {
-		if p.needs != nil || !p.runs() || p.phase() != api.PodPending {
+		if p.needs != nil || p.provided || !p.runs() || p.phase() != api.PodPending {
 			continue
 		}
 		data, ok := plan.Blobs[p.placement.Template]
@@ -114,8 +114,9 @@ func (s *state) provide(plan planner.Plan, pods []*pod) {
 		if !ok || json.Unmarshal(data, &t) != nil {
 			continue
 		}
-		p.needs = append([]api.Digest{p.placement.Template}, slices.Collect(maps.Values(t.ConfigMaps))...)
-		for _, digest := range p.needs {
+		// It stays assigned even if this cannot be stored: the node may have it, and have started the pod by now.
+		p.provided = true
+		for _, digest := range append([]api.Digest{p.placement.Template}, slices.Collect(maps.Values(t.ConfigMaps))...) {
 			if data, ok := plan.Blobs[digest]; ok && !s.stored[digest] {
 				s.blobs[digest] = data
 			}

@@ -26,6 +26,8 @@ type pod struct {
 	// reached is what it had in the newest assignment that was written, of what changes in place.
 	reached *api.LiveConfig
 	needs   []api.Digest // blobs that must be in the store before the pod is assigned
+	// provided is set when what a pod needs that an earlier leader assigned has been stored again, or is about to be.
+	provided bool
 }
 
 // A stop is why a pod ends, and until when its end may wait for the nodes' routes.

@@ -14,7 +14,7 @@ func (s *state) reconcile(now time.Time) effects {
 	s.promote(now)
 	s.expireLeases(now)
 	s.expireTenures(now)
-	s.unseen = s.whatIsUnseen(now)
+	s.unseen, s.untold = s.whatIsUnseen(now), s.whatIsUntold()
 	s.tenures = s.tenuresDue(now)
 	s.waiting, s.settles = "", time.Time{}
 	if !s.planned {
@@ -87,7 +87,7 @@ func (s *state) input(pods []*pod, now time.Time) planner.Input {
 		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(), Nodes: s.plannable(),
 		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates,
 		Deployed: s.inForce, Scales: s.scales, Claims: s.heldClaims(),
-		Jobs: s.knownJobs(), Usage: s.usage(pods, now), ScalePeriod: s.scalePeriod, Unseen: s.unseen, Now: now,
+		Jobs: s.knownJobs(), Usage: s.usage(pods, now), ScalePeriod: s.scalePeriod, Unseen: s.unseen, Untold: s.untold, Now: now,
 	}
 	for _, p := range pods {
 		in.Pods = append(in.Pods, s.observed(p))

@@ -56,6 +56,7 @@ type state struct {
 	hush     time.Time // when every lease ends, while nobody is heard; zero: somebody is
 	fleet    int       // how many nodes there are as far as anybody remembers
 	unseen   string    // why pods may run that this leader does not know of
+	untold   string    // why claims may have data that it does not know of
 	tenures  time.Time // when to look again at what lost nodes may run; zero is never
 	newcomer time.Time // when the last unknown node turned up
 	planned  bool      // this leader has planned once: from then on it knows what runs

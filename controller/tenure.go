@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"headway.dev/headway/api"
 	"headway.dev/headway/tenure"
 )
@@ -121,6 +123,23 @@ func (s *state) whatIsUnseen(now time.Time) string {
 		return "" // those that are away have stopped what they had
 	}
 	return fmt.Sprintf("of %d nodes that there were, %d have turned up", fleet, seen)
+}
+
+// whatIsUntold says why data may be on nodes that nobody has told this leader of; empty if none can. Unlike pods, data does
+// not go by itself.
+func (s *state) whatIsUntold() string {
+	fleet, _ := s.countFleet()
+	told := 0
+	for _, n := range s.nodes {
+		if n.outOfService() || n.joined() && n.reported {
+			told++
+		}
+	}
+	if told >= fleet {
+		return ""
+	}
+	return fmt.Sprintf("of %d nodes that there were, %d have said what they have; declare a Node with the taint %s for one that is gone for good",
+		fleet, told, corev1.TaintNodeOutOfService)
 }
 
 // grant answers a heartbeat. Before the first plan there is none: the leader does not know what it would grant.

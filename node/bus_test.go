@@ -26,6 +26,7 @@ type fakeBus struct {
 	joined   []api.NodeInfo
 	beats    []api.Heartbeat
 	granted  func(api.Grant) // the node's watch of answers; nil before there is one
+	leader   *api.Grant      // how each beat is answered; nil is not at all
 	statuses []api.NodeStatus
 	acks     []uint64
 	events   []api.Event
@@ -80,12 +81,25 @@ func (b *fakeBus) PutNode(_ context.Context, info api.NodeInfo) error {
 }
 
 func (b *fakeBus) Beat(_ context.Context, beat api.Heartbeat) error {
-	return b.note(func() { b.beats = append(b.beats, beat) })
+	var answer func()
+	err := b.note(func() {
+		b.beats = append(b.beats, beat)
+		if granted := b.granted; b.leader != nil && granted != nil {
+			g := *b.leader
+			g.Node, g.Beat = beat.Node, beat.ID
+			answer = func() { granted(g) }
+		}
+	})
+	if answer != nil {
+		answer()
+	}
+	return err
 }
 
 func (b *fakeBus) WatchGrants(ctx context.Context, _ string, fn func(api.Grant)) error {
 	b.change(func() { b.granted = fn })
 	<-ctx.Done()
+	b.change(func() { b.granted = nil })
 	return ctx.Err()
 }
 

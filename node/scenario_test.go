@@ -72,6 +72,8 @@ var commands = map[string]func(*scenario, *datadriven.TestData) string{
 	"live":       (*scenario).doLive,
 	"cat":        (*scenario).doCat,
 	"cleanup":    (*scenario).doCleanup,
+	"leader":     (*scenario).doLeader,
+	"witnesses":  (*scenario).doWitnesses,
 }
 
 func (s *scenario) do(t *testing.T, d *datadriven.TestData) string {
@@ -104,6 +106,7 @@ func (s *scenario) doTemplate(d *datadriven.TestData) string {
 		return err.Error()
 	}
 	s.template(arg(d, 0), input.PodTemplate, input.Configs)
+	s.sets[arg(d, 0)] = arg(d, 1) == "set"
 	return ""
 }
 

@@ -30,40 +30,43 @@ type guard struct {
 	refused string
 }
 
-// A savedTenure is until when tenure lasts, in one start of the machine.
+// A savedTenure is what is kept for one start of the machine.
 type savedTenure struct {
-	Boot  string        `json:"boot"`
-	Until time.Duration `json:"until"`
+	Boot string `json:"boot"`
+	tenure.Run
 }
 
 func newGuard(a *Agent) *guard {
-	return &guard{agent: a, wake: newSignal(), urge: newSignal(), keeper: tenure.NewKeeper(tenure.Kept{}, 0, a.config.Uptime(), 1)}
+	return &guard{agent: a, wake: newSignal(), urge: newSignal(), keeper: tenure.NewKeeper(tenure.Kept{}, tenure.Run{}, a.config.Uptime(), 1)}
 }
 
 // restore goes on from where the daemon was before. What cannot be read is taken for a tenure that has ended.
 func (g *guard) restore() {
 	var kept tenure.Kept
-	var until savedTenure
-	for _, err := range []error{g.agent.disk.read(tenureFile, &kept), g.agent.disk.readRun(tenureFile, &until)} {
+	var run savedTenure
+	for _, err := range []error{g.agent.disk.read(tenureFile, &kept), g.agent.disk.readRun(tenureFile, &run)} {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			g.agent.log.Error("the node's tenure cannot be read: what must not run twice waits for the leader", "error", err)
 		}
 	}
-	if until.Boot != g.agent.config.Boot {
-		until.Until = 0
+	if run.Boot != g.agent.config.Boot {
+		run.Run = tenure.Run{}
 	}
 	now := g.agent.config.Uptime()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.saved = kept
-	g.keeper = tenure.NewKeeper(kept, until.Until, now, uint64(time.Now().UnixNano()))
+	g.keeper = tenure.NewKeeper(kept, run.Run, now, uint64(time.Now().UnixNano()))
 	g.lapsed = g.keeper.Lapsed(now)
 }
 
-// save writes what has changed. Until it is on disk it is only forgotten by a restart, which errs to the safe side.
+// save writes what has changed. What is not written is forgotten by a restart, which ends tenure early; only of an answer
+// that was forgotten the leader must not know.
 func (g *guard) save(changed bool) {
-	until := savedTenure{g.agent.config.Boot, g.keeper.Until}
-	err := g.agent.disk.writeRun(tenureFile, until)
+	err := g.agent.disk.writeRun(tenureFile, savedTenure{g.agent.config.Boot, g.keeper.Run})
+	if err != nil {
+		g.keeper.Conceal()
+	}
 	if changed && g.saved != g.keeper.Kept {
 		g.saved = g.keeper.Kept
 		err = errors.Join(err, g.agent.disk.write(tenureFile, g.saved, false))

@@ -33,12 +33,15 @@ type world struct {
 	stop      func()
 	stopped   func() // is called when the agent has been told to stop
 	templates map[string]api.Digest
-	isolation *api.Isolation  // of the next assignments
 	live      *api.LiveConfig // of the pods of the next assignments
+	sets      map[string]bool // the templates whose pods are of a StatefulSet
+	isolation *api.Isolation  // of the next assignments
+	witnesses *fakeWitnesses
+	begun     time.Time // when the machine was started first
 }
 
 func newWorld(t testing.TB, options fakehost.Options) *world {
-	return &world{TB: t, host: fakehost.New(options), bus: newFakeBus(), dir: t.TempDir(), templates: map[string]api.Digest{}, stop: func() {}}
+	return &world{TB: t, host: fakehost.New(options), bus: newFakeBus(), dir: t.TempDir(), templates: map[string]api.Digest{}, sets: map[string]bool{}, witnesses: &fakeWitnesses{}, begun: time.Now(), stop: func() {}}
 }
 
 func (w *world) config() node.Config {
@@ -46,7 +49,7 @@ func (w *world) config() node.Config {
 		Info: api.NodeInfo{Name: "n1", PodCIDR: "10.244.0.0/24"}, Dir: w.dir, Bus: w.bus,
 		Runtime: w.host.Runtime(), Network: w.host.Network(), Router: w.host.Router(), Images: w.host.Images(),
 		Prober: w.host.Prober(), Volumes: w.host.Volumes(), Logs: logfile.New(),
-		Secrets: reversed{}, Ingress: w.entrance, Boot: w.host.Boot(), HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
+		Secrets: reversed{}, Ingress: w.entrance, Boot: w.host.Boot(), Witnesses: w.witnesses, Uptime: func() time.Duration { return time.Since(w.begun) }, HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
 	}
 }
 
@@ -113,8 +116,12 @@ func (w *world) blob(value any) api.Digest {
 
 // placement gives the placement of a pod; its UID is its name with u- before it.
 func (w *world) placement(name, template, commit string) api.Placement {
+	kind := "Deployment"
+	if w.sets[template] {
+		kind = "StatefulSet"
+	}
 	return api.Placement{Node: "n1", Live: w.live, PodIdentity: api.PodIdentity{
-		Pod: api.PodRef("shop", name), UID: "u-" + name, Owner: api.Ref{Kind: "Deployment", Namespace: "shop", Name: template},
+		Pod: api.PodRef("shop", name), UID: "u-" + name, Owner: api.Ref{Kind: kind, Namespace: "shop", Name: template},
 		Template: w.templates[template], Commit: commit,
 	}}
 }

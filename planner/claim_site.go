@@ -42,6 +42,9 @@ func (p *pass) bind(a *Action, template *api.PodTemplate) bool {
 		switch {
 		case s.coming[ref] && !known:
 			return false
+		case node == "" && p.in.Untold != "":
+			p.refuse(a.Pod.Owner, fmt.Sprintf("no directory is made for %s, for it may have data: %s", ref, p.in.Untold))
+			return false
 		case node == "":
 		case a.Pinned != "" && a.Pinned != node:
 			p.refuse(a.Pod.Owner, fmt.Sprintf("%s is on node %s, where its pod cannot be", ref, node))

@@ -55,6 +55,9 @@ type Input struct {
 	// Unseen is why pods may run that are not among Pods; empty if none can. Until then no pod is made whose identity must
 	// not be there twice.
 	Unseen string
+	// Untold is why claims may have data that are not among Claims; empty if none can. Until then no pod is given a new
+	// directory for one: its data would seem to be gone.
+	Untold string
 	Now    time.Time
 }
 

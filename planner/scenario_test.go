@@ -24,6 +24,7 @@ import (
 //	advance D                    lets time pass
 //	pods, routes, records, claims   print what there is
 //	forget                       the control plane loses all that Git and the nodes do not know
+//	unseen, untold               why pods may run, and data may be, that nobody has told of
 //	rehearse                     prints all that would be done, on an ideal fleet
 //
 // Run with -rewrite to write the results down.
@@ -79,6 +80,12 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		return w.rounds(d.CmdArgs[0].Key)
 	case "forget":
 		w.Routes, w.Rollouts, w.Templates, w.Jobs, w.Deployed, w.Scales = nil, nil, nil, nil, nil, nil
+		return "", nil
+	case "unseen":
+		w.Unseen = strings.TrimSpace(d.Input)
+		return "", nil
+	case "untold":
+		w.Untold = strings.TrimSpace(d.Input)
 		return "", nil
 	case "rehearse":
 		return w.rehearse()

@@ -10,10 +10,8 @@ import (
 // it never goes back, and goes on while the machine is suspended.
 type Keeper struct {
 	Kept
-	// Until is when tenure ends.
-	Until time.Duration
+	Run
 	begun time.Duration // when this daemon began
-	since time.Duration // when the newest beat was sent that the leader answered
 	heard bool          // one was, by this daemon
 	next  uint64        // the number of the next beat
 	sent  []sentBeat    // those not answered yet, the oldest first
@@ -29,6 +27,14 @@ type Kept struct {
 	Voters int `json:"voters"`
 	// Confirmed names the newest assignment that the leader knows to be in force here.
 	Confirmed Mark `json:"confirmed"`
+}
+
+// Run is what outlives the daemon, and ends with the machine's run.
+type Run struct {
+	// Until is when tenure ends.
+	Until time.Duration `json:"until"`
+	// Since is when the newest beat was sent that the leader answered; 0 is none since the machine was started.
+	Since time.Duration `json:"since"`
 }
 
 // A Mark names an assignment of a node.
@@ -52,10 +58,10 @@ type sentBeat struct {
 // maxSent bounds how many beats may await an answer.
 const maxSent = 64
 
-// NewKeeper goes on with what a node has kept. Until is of this start of the machine, or 0; first is the number of its
+// NewKeeper goes on with what a node has kept. run is of this start of the machine, or zero; first is the number of its
 // first beat, which must be none that a daemon before it may still get an answer to.
-func NewKeeper(kept Kept, until, now time.Duration, first uint64) *Keeper {
-	return &Keeper{Kept: kept, Until: until, begun: now, next: first}
+func NewKeeper(kept Kept, run Run, now time.Duration, first uint64) *Keeper {
+	return &Keeper{Kept: kept, Run: run, begun: now, next: first}
 }
 
 func (k *Keeper) times() Times { return Of(k.Lease) }
@@ -66,7 +72,7 @@ func (k *Keeper) Beat(beat api.Heartbeat, mark Mark, now time.Duration) api.Hear
 	beat.Term = max(mark.Term, k.echo.Term)
 	beat.Obeys = mark.Term
 	if k.heard {
-		beat.Echo, beat.Age = k.echo, now-k.since
+		beat.Echo, beat.Age = k.echo, now-k.Since
 	}
 	k.next++
 	if len(k.sent) == maxSent {
@@ -86,7 +92,7 @@ func (k *Keeper) Take(g api.Grant) (changed bool) {
 			return false // of one that leads no more
 		}
 		k.sent = k.sent[i+1:]
-		k.since, k.heard = max(k.since, beat.at), true
+		k.Since, k.heard = max(k.Since, beat.at), true
 		k.echo = g.Echo
 		before := k.Kept
 		k.Lease, k.Fleet, k.Voters = g.Lease, max(k.Fleet, g.Fleet), g.Voters
@@ -114,10 +120,9 @@ func (k *Keeper) Confirms(mark Mark) bool { return !k.Confirmed.Before(mark) }
 // Lapsed reports whether what must not run twice is to be stopped. A node that no leader ever answered never held it.
 func (k *Keeper) Lapsed(now time.Duration) bool { return k.Lease > 0 && !k.Holds(now) }
 
-// Lost reports whether the node has had no answer for so long that it takes the leader for lost. Of what a daemon before
-// this one heard nothing is known, so that its silence begins with the daemon.
+// Lost reports whether the node has had no answer for so long that it takes the leader for lost.
 func (k *Keeper) Lost(now time.Duration) bool {
-	return k.Lease > 0 && now-max(k.begun, k.since) >= k.times().Doubt
+	return k.Lease > 0 && k.Silence(now) >= k.times().Doubt
 }
 
 // Asks reports whether the node is to ask its peers now: it has lost the leader and has something left to keep.
@@ -133,5 +138,15 @@ func (k *Keeper) Extend(asked time.Duration, lost int) (kept bool) {
 	return true
 }
 
-// Silence is how long the leader has been silent.
-func (k *Keeper) Silence(now time.Duration) time.Duration { return now - max(k.begun, k.since) }
+// Silence is how long the leader has been silent. Where nothing is known of what a daemon before this one heard, it begins
+// with this one.
+func (k *Keeper) Silence(now time.Duration) time.Duration {
+	if k.Since > 0 {
+		return now - k.Since
+	}
+	return now - k.begun
+}
+
+// Conceal has the answers so far not told to the leader. A node does so as long as it could not keep Since: after a restart
+// it would take the leader for lost, which knows that it was heard.
+func (k *Keeper) Conceal() { k.heard = false }

@@ -58,7 +58,7 @@ func granted(k *tenure.Keeper, sent time.Duration, mark tenure.Mark, held bool) 
 func TestKeeper(t *testing.T) {
 	second := func(n int) time.Duration { return time.Duration(n) * time.Second }
 	mark := tenure.Mark{Term: 1, Sequence: 4}
-	k := tenure.NewKeeper(tenure.Kept{}, 0, second(5), 1)
+	k := tenure.NewKeeper(tenure.Kept{}, tenure.Run{}, second(5), 1)
 	holds := func(now time.Duration, want bool) {
 		t.Helper()
 		if k.Holds(now) != want {
@@ -92,18 +92,18 @@ func TestKeeper(t *testing.T) {
 		t.Error("what has ended is prolonged")
 	}
 	// Another daemon of the same start of the machine goes on; another start does not.
-	again := tenure.NewKeeper(k.Kept, k.Until, second(35), 100)
-	if !again.Holds(second(36)) || again.Lost(second(36)) {
-		t.Error("a restart of the daemon ends tenure")
+	again := tenure.NewKeeper(k.Kept, k.Run, second(35), 100)
+	if !again.Holds(second(36)) || !again.Asks(second(36)) || !again.Extend(second(36), 1) {
+		t.Error("a restart of the daemon while the control plane is away ends tenure")
 	}
-	if k = tenure.NewKeeper(k.Kept, 0, second(1), 200); !k.Lapsed(second(2)) {
+	if k = tenure.NewKeeper(k.Kept, tenure.Run{}, second(1), 200); !k.Lapsed(second(2)) {
 		t.Error("a restart of the machine begins tenure")
 	}
 }
 
 // TestLateAnswer counts tenure from the sending of what was answered, and takes no answer twice, nor of an older term.
 func TestLateAnswer(t *testing.T) {
-	k := tenure.NewKeeper(tenure.Kept{}, 0, 0, 1)
+	k := tenure.NewKeeper(tenure.Kept{}, tenure.Run{}, 0, 1)
 	first := k.Beat(api.Heartbeat{}, tenure.Mark{}, time.Second)
 	g := api.Grant{Beat: first.ID, Echo: api.Echo{Term: 2}, Held: true, Lease: lease, Fleet: 3, Voters: 3}
 	k.Take(g)

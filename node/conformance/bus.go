@@ -161,7 +161,7 @@ func (b *stageBus) WatchGrants(ctx context.Context, _ string, _ func(api.Grant))
 	return ctx.Err()
 }
 
-func (b *stageBus) Beat(context.Context, api.Heartbeat) error   { return nil }
+func (b *stageBus) Beat(context.Context, api.Heartbeat) error { return nil }
 func (b *stageBus) PublishEvent(_ context.Context, e api.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -34,6 +34,8 @@ type Options struct {
 	Mirrors []string
 	// NodeLease is how long a node may be silent; empty is the server's default.
 	NodeLease string
+	// FailoverLease is how long one may be silent before what must not run twice is replaced; empty is the server's default.
+	FailoverLease string
 	// AutoscalerPeriod is how often autoscalers reckon; empty is the server's default.
 	AutoscalerPeriod string
 	// Log takes the words of headway's own standard error.
@@ -98,6 +100,9 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	}
 	if o.NodeLease != "" {
 		args = append(args, "--node-lease", o.NodeLease)
+	}
+	if o.FailoverLease != "" {
+		args = append(args, "--failover-lease", o.FailoverLease)
 	}
 	if o.AutoscalerPeriod != "" {
 		args = append(args, "--autoscaler-period", o.AutoscalerPeriod)

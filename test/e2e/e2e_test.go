@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,8 @@ func open(t *testing.T) *stage {
 func start(t *testing.T, o cluster.Options) *stage {
 	t.Helper()
 	testenv.RequireRoot(t)
-	o.Binary, o.Containerd, o.NodeLease, o.AutoscalerPeriod, o.Log = headway, testenv.Containerd(t), nodeLease, "2s", t.Output()
+	o.Binary, o.Containerd, o.AutoscalerPeriod, o.Log = headway, testenv.Containerd(t), "2s", t.Output()
+	o.NodeLease = cmp.Or(o.NodeLease, nodeLease)
 	c, err := cluster.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -211,7 +211,7 @@ func (w *world) checkStart(p *pod) {
 			}
 		}
 	case job:
-		if before, ok := w.runs[runOf(p)]; ok && before.told() {
+		if before, ok := w.runs[runOf(p)]; ok && before.told() && !w.deletedSince(owner, before.at) {
 			w.violate(disposable, "%s starts on %s, and its work was done on %s %s ago", describe(p.placement), p.machine.name, before.machine.name, time.Since(before.at))
 		}
 	}
@@ -225,12 +225,23 @@ func (s success) told() bool {
 	return m.connected() && m.since.Before(s.at) && time.Since(s.at) > 10*time.Second
 }
 
+// deletedSince reports whether a commit without a Job was there to be taken since a time: one that comes back runs again.
+func (w *world) deletedSince(owner api.Ref, since time.Time) bool {
+	for i, k := range w.repo.all {
+		replaced := i+1 < len(w.repo.all) && !w.repo.all[i+1].at.After(since)
+		if a, declared := k.tree[appOf(owner)]; w.delivered[k.number] && !replaced && (!declared || a.kind != job && a.kind != cronJob) {
+			return true
+		}
+	}
+	return false
+}
+
 // checkEnd is asked when a process ended.
 func (w *world) checkEnd(p *pod) {
 	if p.placement.Owner.Kind != job || p.exit != 0 || p.stopping {
 		return
 	}
-	if before, ok := w.runs[runOf(p)]; ok && before.told() {
+	if before, ok := w.runs[runOf(p)]; ok && before.told() && !w.deletedSince(p.placement.Owner, before.at) {
 		w.violate(disposable, "%s succeeds a second time", describe(p.placement))
 	}
 	w.runs[runOf(p)] = success{p.machine, time.Now()}

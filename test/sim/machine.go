@@ -30,7 +30,7 @@ type machine struct {
 	pods       map[string]*pod
 	saved      api.RouteTable
 	kept       tenure.Kept
-	until      time.Duration // in memory that outlives the daemon
+	run        tenure.Run // in memory that outlives the daemon
 	peers      map[string]bool
 
 	keeper  *tenure.Keeper
@@ -49,7 +49,7 @@ func newMachine(w *world, index int) *machine {
 	name := fmt.Sprintf("n%d", index)
 	room := api.Resources{MilliCPU: 16000, Memory: 8 << 30}
 	return &machine{
-		world: w, name: name, pods: map[string]*pod{}, peers: map[string]bool{}, keeper: tenure.NewKeeper(tenure.Kept{}, 0, 0, 1),
+		world: w, name: name, pods: map[string]*pod{}, peers: map[string]bool{}, keeper: tenure.NewKeeper(tenure.Kept{}, tenure.Run{}, 0, 1),
 		info: api.NodeInfo{
 			Name: name, PodCIDR: fmt.Sprintf("10.244.%d.0/24", index), Addresses: []string{fmt.Sprintf("10.0.0.%d", index)},
 			Capacity: room, Allocatable: room, MaxPods: 110, OS: "linux", Arch: "amd64", SealKey: "key of " + name,
@@ -71,7 +71,7 @@ func (m *machine) boot() {
 	m.up = true
 	m.boots++
 	m.kernel = api.RouteTable{}
-	m.until = 0
+	m.run = tenure.Run{}
 	m.startDaemon()
 }
 
@@ -105,7 +105,7 @@ func (m *machine) startDaemon() {
 		m.kernel = m.saved // acknowledged to nobody: who waits, waits for a table of now
 	}
 	m.ack, m.status = api.Ack{}, api.NodeStatus{}
-	m.keeper = tenure.NewKeeper(m.kept, m.until, m.uptime(), uint64(m.session)<<32)
+	m.keeper = tenure.NewKeeper(m.kept, m.run, m.uptime(), uint64(m.session)<<32)
 	m.lapsed = false
 	m.guard()
 	m.connect()

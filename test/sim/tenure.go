@@ -38,7 +38,7 @@ func (m *machine) granted(g api.Grant) {
 // guard stops what must not run twice when tenure is over, and has it run again when there is one.
 func (m *machine) guard() {
 	now := m.uptime()
-	m.until = m.keeper.Until
+	m.run = m.keeper.Run
 	if lapsed := m.keeper.Lapsed(now); lapsed != m.lapsed {
 		m.lapsed = lapsed
 		m.world.note("%s: its tenure has ended: %t", m.name, lapsed)
@@ -91,7 +91,7 @@ func (m *machine) poll(asked time.Duration) {
 			return
 		}
 		if m.keeper.Extend(asked, lost) {
-			m.until = m.keeper.Until
+			m.run = m.keeper.Run
 		}
 	})
 }
