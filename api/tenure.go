@@ -31,10 +31,13 @@ type Grant struct {
 	Node string `json:"node"`
 	Beat uint64 `json:"beat"` // the ID of the beat
 	Echo Echo   `json:"echo"`
-	// Held says that the node may go on running what must not run twice, as of when it sent the beat: the leader knows of
-	// all that the node has by the assignment that it obeys, and has replaced none of it. Reason is why not.
+	// Held says that the node may go on running what must not run twice, as of when it sent the beat: the leader has
+	// replaced none of what runs there. Reason is why not.
 	Held   bool   `json:"held"`
 	Reason string `json:"reason,omitempty"`
+	// Known says that the leader also knows of all that the node has by the assignment that it obeys, so that what came with
+	// that may start.
+	Known bool `json:"known,omitempty"`
 	// Lease is how long the node may be silent before such pods are replaced elsewhere.
 	Lease time.Duration `json:"lease"`
 	// Fleet is how many nodes there are, and Voters how many of those are not said in Git to be out of service.

@@ -144,6 +144,20 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 			}
 		}
 		return api.Object{Ref: api.Ref{Kind: "Job", Namespace: "shop", Name: name}, Value: j}, nil
+	case "statefulset":
+		replicas := int32(1)
+		if _, err := fmt.Sscan(args["replicas"], &replicas); args["replicas"] != "" && err != nil {
+			return api.Object{}, err
+		}
+		set := &appsv1.StatefulSet{
+			TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "StatefulSet"}, ObjectMeta: meta,
+			Spec: appsv1.StatefulSetSpec{
+				Replicas: &replicas, PodManagementPolicy: appsv1.ParallelPodManagement,
+				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
+				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
+			},
+		}
+		return api.Object{Ref: api.Ref{Kind: "StatefulSet", Namespace: "shop", Name: name}, Value: set}, nil
 	case "daemonset":
 		d := &appsv1.DaemonSet{
 			TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "DaemonSet"}, ObjectMeta: meta,

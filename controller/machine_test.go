@@ -24,6 +24,7 @@ type machine struct {
 	slow    bool            // what it starts does not get ready
 	deaf    bool            // it does not acknowledge routes
 	cut     bool            // nothing reaches it, nothing comes from it
+	untold  bool            // it took up an assignment and has not reported since
 	away    bool            // it was cut off, and has not obeyed since
 	peers   []*machine      // whose routes must be without a pod that ends, where the test runs by hand
 	mu      sync.Mutex
@@ -52,7 +53,6 @@ func (m *machine) join(now time.Time) {
 func (m *machine) obey(now time.Time) bool {
 	m.bus.mu.Lock()
 	_, joined := m.bus.nodes[m.info.Name]
-	a, ok := m.bus.assignments[m.info.Name]
 	revision, complete, acked := m.bus.revision, m.bus.complete, m.bus.acks[m.info.Name].Revision
 	m.bus.mu.Unlock()
 	changed := !joined
@@ -61,10 +61,7 @@ func (m *machine) obey(now time.Time) bool {
 		m.bus.nodes[m.info.Name] = m.info
 		m.bus.mu.Unlock()
 	}
-	if ok && cmp.Or(cmp.Compare(a.Term, m.given.Term), cmp.Compare(a.Sequence, m.given.Sequence)) > 0 {
-		m.given, changed = a, true
-		m.take(a, now)
-	}
+	changed = m.takeUp(now) || changed || m.untold
 	for uid, p := range m.pods {
 		if !m.slow && !p.Ready && p.Phase == api.PodRunning {
 			p.Ready, p.ReadySince, changed = true, now, true
@@ -83,6 +80,19 @@ func (m *machine) obey(now time.Time) bool {
 	}
 	m.away = false
 	return changed
+}
+
+// takeUp takes up the newest assignment, if there is one that it has not.
+func (m *machine) takeUp(now time.Time) bool {
+	m.bus.mu.Lock()
+	a, ok := m.bus.assignments[m.info.Name]
+	m.bus.mu.Unlock()
+	if !ok || cmp.Or(cmp.Compare(a.Term, m.given.Term), cmp.Compare(a.Sequence, m.given.Sequence)) <= 0 {
+		return false
+	}
+	m.given, m.untold = a, true
+	m.take(a, now)
+	return true
 }
 
 // take makes the pods those of the assignment.
@@ -139,6 +149,7 @@ func (m *machine) end(name string, phase api.PodPhase, now time.Time) {
 
 // report tells the bus of every pod.
 func (m *machine) report(now time.Time) {
+	m.untold = false
 	status := api.NodeStatus{Node: m.info.Name, Time: now, Term: m.given.Term, Sequence: m.given.Sequence, Pods: []api.PodStatus{}, Jobs: m.given.Jobs, Claims: m.claims}
 	for _, p := range m.pods {
 		status.Pods = append(status.Pods, p)

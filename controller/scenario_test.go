@@ -23,6 +23,8 @@ import (
 //	commit NAME [orphan]        objects in the fake language; "error" lines make it incomplete; an orphan has no history
 //	reconcile [fail=KIND]       one pass: what it writes, and what it tells
 //	obey [NAME...]              machines take up what they are assigned, report it, and acknowledge the routes
+//	take-up [NAME...]           machines take up what they are assigned, and cannot report it yet
+//	beat [NAME...] [sequence=N] machines give signs of life, and what the leader answers; N is what they obey
 //	rejoin NAME...              machines tell a bus that forgot them who they are and what they run
 //	end POD PHASE               a pod ends by itself
 //	turn NAME slow|deaf|cut     or quick, hearing, healed
@@ -123,6 +125,10 @@ func (w *scene) run(d *datadriven.TestData) (string, error) {
 		return w.reconcile()
 	case "obey":
 		w.each(d.CmdArgs, func(m *machine) { m.obey(w.now) })
+	case "take-up":
+		w.each(d.CmdArgs, func(m *machine) { m.takeUp(w.now) })
+	case "beat":
+		return w.beat(d.CmdArgs), nil
 	case "preview":
 		return w.preview(d)
 	case "rejoin":
@@ -207,6 +213,31 @@ func (w *scene) advance(by string) error {
 		})
 	}
 	return nil
+}
+
+// beat has machines give signs of life, and says what the leader answers.
+func (w *scene) beat(args []datadriven.CmdArg) string {
+	var s strings.Builder
+	w.each(args, func(m *machine) {
+		beat := api.Heartbeat{Node: m.info.Name, Term: m.given.Term, Obeys: m.given.Term, Sequence: m.given.Sequence, ID: 1}
+		for _, a := range args {
+			if a.Key == "sequence" {
+				_, _ = fmt.Sscan(a.Vals[0], &beat.Sequence)
+			}
+		}
+		w.leader.state.observeBeat(beat, w.now)
+		switch g, ok := w.leader.state.grant(beat, w.now); {
+		case !ok:
+			fmt.Fprintf(&s, "%s: no answer\n", m.info.Name)
+		case !g.Held:
+			fmt.Fprintf(&s, "%s: refused: %s\n", m.info.Name, w.readable(g.Reason))
+		case !g.Known:
+			fmt.Fprintf(&s, "%s: held, for what runs\n", m.info.Name)
+		default:
+			fmt.Fprintf(&s, "%s: held\n", m.info.Name)
+		}
+	})
+	return s.String()
 }
 
 // restart begins a new leader after some of the store was lost.

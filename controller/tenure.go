@@ -150,24 +150,36 @@ func (s *state) grant(beat api.Heartbeat, now time.Time) (g api.Grant, ok bool) 
 	}
 	g = api.Grant{
 		Node: n.name, Beat: beat.ID, Lease: s.times.Lease,
-		Echo: api.Echo{Term: s.term, Time: now.Sub(s.started)}, Reason: s.refusal(n, beat),
+		Echo: api.Echo{Term: s.term, Time: now.Sub(s.started)},
 	}
+	obeys := tenure.Mark{Term: beat.Obeys, Sequence: beat.Sequence}
+	g.Reason = s.refusal(n, beat.Term, obeys)
 	g.Fleet, g.Voters = s.countFleet()
-	g.Held = g.Reason == ""
+	g.Held, g.Known = g.Reason == "", !n.told().Before(obeys)
 	return g, true
 }
 
-// refusal says why a node must not run what must not run twice, as of a beat; empty if it may.
-func (s *state) refusal(n *node, beat api.Heartbeat) string {
-	obeys := tenure.Mark{Term: beat.Obeys, Sequence: beat.Sequence}
-	told := tenure.Mark{Term: n.status.Term, Sequence: n.status.Sequence}
+// told names the assignment by which the node last said what it runs.
+func (n *node) told() tenure.Mark {
+	return tenure.Mark{Term: n.status.Term, Sequence: n.status.Sequence}
+}
+
+// gave reports whether an assignment is one of this leader's own.
+func (s *state) gave(n *node, m tenure.Mark) bool {
+	return n.ours && m.Term == s.term && m.Sequence <= n.sequence
+}
+
+// refusal says why a node that knows of a term, and obeys an assignment, must not run what must not run twice; empty if it
+// may. What started there was told of before it did, so that this leader knows of it. It is enough then that it knows what
+// the node has been given since: a node that is slow to reach the store stops nothing.
+func (s *state) refusal(n *node, term api.Term, obeys tenure.Mark) string {
 	switch {
-	case beat.Term > s.term:
-		return fmt.Sprintf("the node knows of term %d, and this leader's is %d", beat.Term, s.term)
+	case term > s.term:
+		return fmt.Sprintf("the node knows of term %d, and this leader's is %d", term, s.term)
 	case !n.reported || !n.taken:
 		return "the node has not said what it runs"
-	case told.Before(obeys):
-		return "the node obeys an assignment by which it has not said what it runs"
+	case n.told().Before(obeys) && !s.gave(n, obeys):
+		return "the node obeys an assignment that this leader did not give, and has not said what it runs by it"
 	}
 	for _, p := range n.pods {
 		if p.placement.Exclusive() && !p.runs() && mayStart(p.phase()) {

@@ -123,6 +123,26 @@ func TestStatusIsCoalesced(t *testing.T) {
 	})
 }
 
+// TestStatusAfterAnOutage asks that what changes once the bus is back is put at once, though the next try of what failed
+// before is still far off: the leader that came back may wait for it.
+func TestStatusAfterAnOutage(t *testing.T) {
+	bubble(t, fakehost.Options{}, func(w *world) {
+		w.template("web", simple("web"), nil)
+		w.start()
+		w.assign(1, 1, "c1", "a:web")
+		pass(time.Second)
+		w.bus.change(func() { w.bus.away = true })
+		w.host.Exit("u-a.web.0", 1) // there is something to put
+		pass(time.Minute)
+		w.bus.change(func() { w.bus.away = false })
+		w.assign(2, 1, "c1", "a:web")
+		pass(100 * time.Millisecond)
+		if got := w.bus.lastStatus().Term; got != 2 {
+			w.Errorf("the status is of term %d, want 2", got)
+		}
+	})
+}
+
 // TestHeartbeat asks for the lease to be renewed every second, with the term that is obeyed.
 func TestHeartbeat(t *testing.T) {
 	bubble(t, fakehost.Options{}, func(w *world) {

@@ -273,17 +273,28 @@ func (a *Agent) nodeStatus() api.NodeStatus {
 	return s
 }
 
-// report puts the status at once whenever it changed. What changes while it is being put goes with the next.
+// report puts the status at once whenever it changed. What changes while it is being put goes with the next, which a failure
+// of the one before does not put off: the leader may be waiting for what has changed.
 func (a *Agent) report(ctx context.Context) {
+	complain := a.complain("put status")
+	failures := 0
+	var again <-chan time.Time // nil while nothing failed
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.status:
+		case <-again:
 		}
-		_ = persist(ctx, busSchedule, a.complain("put status"), func(ctx context.Context) error {
-			status := a.nodeStatus()
-			return errors.Join(a.openHostPorts(ctx, status), a.config.Bus.PutStatus(ctx, status))
-		})
+		status := a.nodeStatus()
+		err := errors.Join(a.openHostPorts(ctx, status), a.config.Bus.PutStatus(ctx, status))
+		if err == nil || ctx.Err() != nil {
+			failures, again = 0, nil
+			continue
+		}
+		failures++
+		wait := busSchedule.after(failures)
+		complain(err, wait)
+		again = time.After(wait)
 	}
 }

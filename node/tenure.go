@@ -232,7 +232,7 @@ func (g *guard) turn(now time.Duration) (wait time.Duration, kill bool) {
 	lapsed, before := k.Lapsed(now), g.lapsed
 	g.lapsed = lapsed
 	times := tenure.Of(k.Lease)
-	until, reason := k.Until, fmt.Sprintf("the leader has been silent for %s, and too few nodes have lost it too: others may run what must not run twice", k.Silence(now).Round(time.Second))
+	until, reason := k.Until, g.reason(now)
 	wait = g.agent.config.Heartbeat
 	switch {
 	case lapsed:
@@ -246,6 +246,14 @@ func (g *guard) turn(now time.Duration) (wait time.Duration, kill bool) {
 		g.agent.fence(lapsed, reason)
 	}
 	return wait, kill
+}
+
+// reason is why tenure has ended. The guard is locked.
+func (g *guard) reason(now time.Duration) string {
+	if g.refused != "" && !g.keeper.Lost(now) {
+		return "the leader does not let what must not run twice run here: " + g.refused
+	}
+	return fmt.Sprintf("the leader has been silent for %s, and too few nodes have lost it too: others may run what must not run twice", g.keeper.Silence(now).Round(time.Second))
 }
 
 // fence stops the pods that must not run twice, or has them run again.

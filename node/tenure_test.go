@@ -32,7 +32,7 @@ func (s *scenario) doLeader(d *datadriven.TestData) string {
 			return
 		}
 		s.bus.leader = &api.Grant{
-			Echo: api.Echo{Term: 1}, Held: arg(d, 0) == "", Reason: arg(d, 0), Lease: 40 * time.Second, Fleet: 3, Voters: 3,
+			Echo: api.Echo{Term: 1}, Held: arg(d, 0) == "", Known: true, Reason: arg(d, 0), Lease: 40 * time.Second, Fleet: 3, Voters: 3,
 		}
 	})
 	return s.rest(time.Second)

@@ -98,9 +98,9 @@ func (k *Keeper) Take(g api.Grant) (changed bool) {
 		k.Lease, k.Fleet, k.Voters = g.Lease, max(k.Fleet, g.Fleet), g.Voters
 		if g.Held {
 			k.Until = max(k.Until, beat.at+k.times().Hold)
-			if k.Confirmed.Before(beat.mark) {
-				k.Confirmed = beat.mark
-			}
+		}
+		if g.Held && g.Known && k.Confirmed.Before(beat.mark) {
+			k.Confirmed = beat.mark
 		}
 		return k.Kept != before
 	}

@@ -51,7 +51,7 @@ const lease = 40 * time.Second
 // granted answers a beat.
 func granted(k *tenure.Keeper, sent time.Duration, mark tenure.Mark, held bool) {
 	b := k.Beat(api.Heartbeat{Node: "n1"}, mark, sent)
-	k.Take(api.Grant{Node: "n1", Beat: b.ID, Echo: api.Echo{Term: 1, Time: sent}, Held: held, Lease: lease, Fleet: 3, Voters: 3})
+	k.Take(api.Grant{Node: "n1", Beat: b.ID, Echo: api.Echo{Term: 1, Time: sent}, Held: held, Known: held, Lease: lease, Fleet: 3, Voters: 3})
 }
 
 // TestKeeper follows a node through its life.
@@ -105,7 +105,7 @@ func TestKeeper(t *testing.T) {
 func TestLateAnswer(t *testing.T) {
 	k := tenure.NewKeeper(tenure.Kept{}, tenure.Run{}, 0, 1)
 	first := k.Beat(api.Heartbeat{}, tenure.Mark{}, time.Second)
-	g := api.Grant{Beat: first.ID, Echo: api.Echo{Term: 2}, Held: true, Lease: lease, Fleet: 3, Voters: 3}
+	g := api.Grant{Beat: first.ID, Echo: api.Echo{Term: 2}, Held: true, Known: true, Lease: lease, Fleet: 3, Voters: 3}
 	k.Take(g)
 	if k.Until != time.Second+lease/2 {
 		t.Errorf("tenure ends at %s", k.Until)

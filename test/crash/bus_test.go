@@ -75,6 +75,11 @@ func (b *pipeBus) WatchNodes(ctx context.Context, _ func([]api.NodeInfo)) error 
 	return ctx.Err()
 }
 
+func (b *pipeBus) WatchGrants(ctx context.Context, _ string, _ func(api.Grant)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 func (b *pipeBus) PutNode(context.Context, api.NodeInfo) error   { return nil }
 func (b *pipeBus) Beat(context.Context, api.Heartbeat) error     { return nil }
 func (b *pipeBus) PutAck(context.Context, api.Ack) error         { return nil }
