@@ -64,6 +64,14 @@ type Promotion struct {
 	Step   int    // the last step that is not waited for; 0 is all
 }
 
+// String is the annotation's text.
+func (p Promotion) String() string {
+	if p.Step == 0 {
+		return p.Commit
+	}
+	return p.Commit + "/" + strconv.Itoa(p.Step)
+}
+
 // minCommit is how many digits must name a commit.
 const minCommit = 7
 
@@ -98,4 +106,6 @@ type CanaryStatus struct {
 	Weight Percent `json:"weight,omitempty"`
 	// Reached is since when the step's pods are all available; zero until then.
 	Reached time.Time `json:"reached,omitzero"`
+	// Reason says, for a person, what the step is and why it began, and once it is reached what the next one waits for.
+	Reason string `json:"reason,omitempty"`
 }

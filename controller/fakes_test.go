@@ -64,6 +64,11 @@ func parseObject(kind, name string, args map[string]string) (api.Object, error) 
 	if args["together"] != "" {
 		metav1.SetMetaDataAnnotation(&meta, planner.AtomicAnnotation, args["together"])
 	}
+	for key, name := range map[string]string{"rollout": api.RolloutAnnotation, "promote": api.PromoteAnnotation} {
+		if text, ok := args[key]; ok { // canary_10%_5m,50%
+			metav1.SetMetaDataAnnotation(&meta, name, strings.ReplaceAll(text, "_", " "))
+		}
+	}
 	labels := map[string]string{"app": name, "image": args["image"]}
 	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: args["image"]}}}
 	if memory, ok := args["memory"]; ok {

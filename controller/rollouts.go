@@ -6,7 +6,8 @@ import (
 	"headway.dev/headway/api"
 )
 
-// tellRollouts notes what became of rollouts since the plan before: that one was given up, or is taken back.
+// tellRollouts notes what became of rollouts since the plan before: that one is at another step, was given up, or is taken
+// back.
 func (s *state) tellRollouts(now time.Time, before []api.WorkloadStatus) {
 	known := make(map[api.Ref]*api.WorkloadStatus, len(before))
 	for i := range before {
@@ -17,7 +18,12 @@ func (s *state) tellRollouts(now time.Time, before []api.WorkloadStatus) {
 		if last == nil || last.Template != w.Template {
 			last = &api.WorkloadStatus{}
 		}
-		e := api.Event{Time: now, Ref: w.Ref, Commit: w.Commit, Warning: true}
+		e := api.Event{Time: now, Ref: w.Ref, Commit: w.Commit}
+		if c := w.Canary; c != nil && (last.Canary == nil || last.Canary.Reason != c.Reason) {
+			e.Kind, e.Reason = "RolloutStep", c.Reason
+			s.event(e)
+		}
+		e.Warning = true
 		if w.Failure != nil && last.Failure == nil {
 			e.Kind, e.Reason = "RolloutFailed", w.Failure.Reason
 			s.event(e)

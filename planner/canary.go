@@ -53,9 +53,13 @@ func (r *rollout) steps() {
 	kept := r.of[ClassKeep]
 	if now.Reached.IsZero() && len(kept) >= r.stepPods() && r.countAvailable(kept) == len(kept) {
 		now.Reached = r.in.Now
+		now.Reason = r.describeStep()
 	}
-	if !now.Reached.IsZero() && r.held == "" && r.liftsStep() {
-		*now = api.CanaryStatus{Step: now.Step + 1}
+	if !now.Reached.IsZero() && r.held == "" {
+		if why := r.liftsStep(); why != "" {
+			*now = api.CanaryStatus{Step: now.Step + 1}
+			now.Reason = r.describeNext(why)
+		}
 	}
 	now.Weight = r.stepWeight()
 	if !now.Reached.IsZero() {
@@ -73,22 +77,26 @@ func (r *rollout) resumeCanary() *api.CanaryStatus {
 	for c.Step < len(r.canary.Steps) && r.status.Updated >= share(r.canary.Steps[c.Step].Weight, r.replicas) {
 		c.Step++
 	}
+	c.Reason = r.describeBegin(c.Step)
 	return c
 }
 
-// liftsStep reports whether the step that is reached is over: its time is, or a commit promotes it.
-func (r *rollout) liftsStep() bool {
+// liftsStep says why the step that is reached is over: its time is, or a commit promotes it. Empty is that it is not.
+func (r *rollout) liftsStep() string {
 	c := r.status.Canary
 	if r.canary.promotion.Lifts(r.status.Commit, c.Step) {
-		return true
+		return fmt.Sprintf("%s: %s ends step %d", api.PromoteAnnotation, r.canary.promotion, c.Step)
 	}
 	pause := r.canary.Steps[c.Step-1].Pause
 	if pause == 0 {
-		return false
+		return ""
 	}
 	end := c.Reached.Add(pause)
 	r.wakeAt(end)
-	return !r.in.Now.Before(end)
+	if r.in.Now.Before(end) {
+		return ""
+	}
+	return fmt.Sprintf("the %s of step %d are over", pause, c.Step)
 }
 
 // onStep reports whether the rollout is at one of its steps.
@@ -164,12 +172,24 @@ func (r *rollout) countOther() int {
 	return n
 }
 
+// describeBegin names a step that begins.
+func (r *rollout) describeBegin(step int) string {
+	return fmt.Sprintf("step %d of %d, %s", step, len(r.canary.Steps), r.canary.Steps[step-1].Weight)
+}
+
+// describeNext says what follows on a step, and why.
+func (r *rollout) describeNext(why string) string {
+	if next := r.status.Canary.Step; next <= len(r.canary.Steps) {
+		return r.describeBegin(next) + ", since " + why
+	}
+	return "all steps are done, since " + why + ": the rest follows"
+}
+
 // describeStep says where a rollout in steps is, and what the next step waits for.
 func (r *rollout) describeStep() string {
 	c := r.status.Canary
-	steps := r.canary.Steps
-	step := steps[c.Step-1]
-	s := fmt.Sprintf("step %d of %d, %s", c.Step, len(steps), step.Weight)
+	step := r.canary.Steps[c.Step-1]
+	s := r.describeBegin(c.Step)
 	switch {
 	case c.Reached.IsZero():
 		return s

@@ -137,7 +137,8 @@ func (c *countingConn) Write(p []byte) (int, error) {
 // A pool is the endpoints of one target. It never changes.
 type pool struct {
 	endpoints []*endpoint
-	sticky    bool // a client stays with one endpoint
+	shares    shares // nil where all are equal
+	sticky    bool   // a client stays with one endpoint
 }
 
 // pools gives the endpoints of all targets by the routes, those that were there before as they are.
@@ -154,10 +155,10 @@ func pools(routes map[api.Ref]*api.Route, targets map[target]bool, before map[en
 		if i < 0 {
 			continue
 		}
-		p := &pool{sticky: route.AffinitySeconds > 0}
+		p := &pool{shares: sharesOf(route), sticky: route.AffinitySeconds > 0}
 		for _, e := range route.Endpoints {
 			ip, err := netip.ParseAddr(e.IP)
-			if err != nil || i >= len(e.TargetPorts) || e.TargetPorts[i] == 0 {
+			if err != nil || i >= len(e.TargetPorts) || e.TargetPorts[i] == 0 || e.Share() == 0 {
 				continue
 			}
 			key := endpointKey{e.UID, netip.AddrPortFrom(ip, uint16(e.TargetPorts[i])), t.h2c}
@@ -168,14 +169,17 @@ func pools(routes map[api.Ref]*api.Route, targets map[target]bool, before map[en
 				endpoints[key] = newEndpoint(key)
 			}
 			p.endpoints = append(p.endpoints, endpoints[key])
+			if p.shares != nil {
+				p.shares[endpoints[key]] = e.Share()
+			}
 		}
 		all[t] = p
 	}
 	return all, endpoints
 }
 
-// pick chooses an endpoint for a client: of two at random the one with fewer requests, or always the same one where clients
-// stay. Those that were tried are left out, and those that rest as long as there are others. It gives nil where none is left.
+// pick chooses an endpoint for a client: of two at random the one with fewer requests, by their parts where they have some, or
+// always the same one where clients stay. Those that were tried are left out, and those that rest as long as there are others. It gives nil where none is left.
 func (p *pool) pick(client string, tried []*endpoint, now time.Time) *endpoint {
 	candidates := p.candidates(tried, now)
 	switch n := len(candidates); {
@@ -183,8 +187,12 @@ func (p *pool) pick(client string, tried []*endpoint, now time.Time) *endpoint {
 		return nil
 	case n == 1:
 		return candidates[0]
+	case p.sticky && p.shares != nil:
+		return p.shares.stickTo(candidates, client)
 	case p.sticky:
 		return stickTo(candidates, client)
+	case p.shares != nil:
+		return p.shares.pick(candidates)
 	default:
 		a, b := candidates[rand.IntN(n)], candidates[rand.IntN(n)]
 		if b.busy.Load() < a.busy.Load() {
@@ -221,11 +229,16 @@ func stickTo(candidates []*endpoint, client string) *endpoint {
 	var best *endpoint
 	var most uint64
 	for _, e := range candidates {
-		if w := weight(client + " " + e.key.uid + " " + e.key.addr.String()); best == nil || w > most {
+		if w := rank(client, e); best == nil || w > most {
 			best, most = e, w
 		}
 	}
 	return best
+}
+
+// rank is what an endpoint is worth to a client, the same on every node.
+func rank(client string, e *endpoint) uint64 {
+	return weight(client + " " + e.key.uid + " " + e.key.addr.String())
 }
 
 // weight hashes a text. FNV leaves texts close together that differ only in their last letters; the finisher of MurmurHash3

@@ -113,15 +113,20 @@ func (s *Summary) count(p page, err error) {
 		}
 		return
 	}
+	if p.Catalog.Pod == "" { // it was the catalog that was asked
+		s.Catalogs[p.Pod]++
+		s.Offers[p.Offer]++
+		return
+	}
 	s.Fronts[p.Pod]++
 	s.Catalogs[p.Catalog.Pod]++
 	s.Offers[p.Catalog.Offer]++
 }
 
-// page is what the front answers.
+// page is what the front answers, or the catalog itself.
 type page struct {
-	Pod     string
-	Catalog struct{ Pod, Offer string }
+	Pod, Offer string
+	Catalog    struct{ Pod, Offer string }
 }
 
 func get(client *http.Client, url string) (page, error) {
