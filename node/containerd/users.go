@@ -34,16 +34,36 @@ func (f *userFiles) load(mounts []mount.Mount) error {
 	if f.read {
 		return nil
 	}
-	err := withMounted(mounts, func(dir string) error {
-		root, err := os.OpenRoot(dir)
-		if err != nil {
-			return err
-		}
-		defer root.Close()
-		return f.readFrom(root.FS())
-	})
+	err := withMounted(mounts, f.readBelow)
 	f.read = err == nil
 	return err
+}
+
+func (f *userFiles) readBelow(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return f.readFrom(plainFiles{root, root.FS().(fs.ReadLinkFS)})
+}
+
+// plainFiles are those of an image. What else there is in it is not even opened: a pipe waits for ever, and a device of the
+// machine may do anything.
+type plainFiles struct {
+	root *os.Root
+	fs.ReadLinkFS
+}
+
+func (p plainFiles) Open(name string) (fs.File, error) {
+	info, err := p.root.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it is no plain file: its mode is %v", info.Mode())}
+	}
+	return p.ReadLinkFS.Open(name)
 }
 
 func (f *userFiles) readFrom(root fs.FS) error {
