@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -63,9 +64,13 @@ const (
 )
 
 // watch wraps what handles the parts of an image: it learns of the layers, and refuses metadata that is out of bounds
-// before it is fetched.
+// before it is fetched. The first part is what the image's name stands for.
 func (p *progress) watch(next images.Handler) images.Handler {
+	var begun atomic.Bool
 	return images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		if !begun.Swap(true) && !images.IsManifestType(d.MediaType) && !images.IsIndexType(d.MediaType) {
+			return nil, fmt.Errorf("what the registry has under that name is no image: its media type is %s", d.MediaType)
+		}
 		if !images.IsLayerType(d.MediaType) && d.Size > maxMetadata {
 			return nil, fmt.Errorf("the image's metadata (%s) has %d bytes: at most %d are taken", d.MediaType, d.Size, maxMetadata)
 		}
@@ -92,8 +97,12 @@ func (p *progress) learn(parts []ocispec.Descriptor) error {
 	return nil
 }
 
-// defaultPullStall is how long a registry may send nothing.
-const defaultPullStall = time.Minute
+const (
+	// defaultPullStall is how long a registry may send nothing.
+	defaultPullStall = time.Minute
+	// answerStall is how long it may take to begin an answer, if that is less.
+	answerStall = 30 * time.Second
+)
 
 // A stalled error says that a registry has sent nothing for too long.
 type stalled struct {
@@ -114,18 +123,21 @@ type meteredTransport struct {
 
 func (t *meteredTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	why := &stalled{r.URL.Host, t.stall}
-	timer := time.AfterFunc(t.stall, func() { cancel(why) })
+	late := &stalled{r.URL.Host, min(t.stall, answerStall)}
+	timer := time.AfterFunc(late.wait, func() { cancel(late) })
 	response, err := t.next.RoundTrip(r.WithContext(ctx))
 	timer.Stop()
 	if err != nil {
 		defer cancel(nil)
-		if errors.Is(context.Cause(ctx), why) {
-			err = why
+		if errors.Is(context.Cause(ctx), late) {
+			err = late
 		}
 		return nil, err
 	}
-	response.Body = &meteredBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timer: timer, why: why, of: t, layer: layerOf(r)}
+	silent := &stalled{r.URL.Host, t.stall}
+	timer = time.AfterFunc(silent.wait, func() { cancel(silent) })
+	timer.Stop() // until it is read
+	response.Body = &meteredBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timer: timer, why: silent, of: t, layer: layerOf(r)}
 	return response, nil
 }
 

@@ -2,8 +2,10 @@ package containerd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
@@ -56,12 +58,21 @@ func isDenied(err error) bool {
 
 // explainPull says what a person can do.
 func explainPull(err error) error {
-	var stall *stalled
+	var (
+		stall  *stalled
+		syntax *json.SyntaxError
+	)
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &stall):
 		return stall
+	case errors.As(err, &syntax):
+		return fmt.Errorf("what the registry sent as its manifest is not JSON; something between here and there may have answered instead: %w", err)
+	case strings.Contains(err.Error(), "unexpected commit digest"):
+		return fmt.Errorf("what the registry sent is not what its digest says: it was damaged or changed: %w", err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the registry's answer broke off: %w", err)
 	case isDenied(err):
 		return fmt.Errorf("the registry does not let this node have it: it needs a secret in imagePullSecrets, or the node's own credentials: %w", err)
 	case strings.Contains(err.Error(), "no match for platform"):
@@ -122,6 +133,7 @@ func (t *transports) update(c *http.Client) error {
 		transport.DialContext = t.dial
 	}
 	if t.progress != nil {
+		transport.ResponseHeaderTimeout = 0 // that it says nothing of its own
 		c.Transport = &meteredTransport{next: transport, progress: t.progress, stall: t.stall}
 	}
 	t.mu.Lock()
