@@ -20,6 +20,8 @@ type description struct {
 	Ref      api.Ref             `json:"ref"`
 	Object   any                 `json:"object,omitempty"`
 	Workload *api.WorkloadStatus `json:"workload,omitempty"`
+	// Problems are why the newest commit is not in force for it, and what else was found wrong with it there.
+	Problems []api.Problem `json:"problems,omitempty"`
 	// Isolation is what network policies let through to and from a pod; nil is everything.
 	Isolation *isolated        `json:"isolation,omitempty"`
 	Pods      []api.PodStatus  `json:"pods,omitempty"`
@@ -67,7 +69,11 @@ func describe(ctx context.Context, conn *bus.Conn, kind, namespace, name string)
 	if err != nil {
 		return description{}, err
 	}
-	v.rows = slices.DeleteFunc(v.rows, func(r row) bool {
+	state, err := conn.State(ctx)
+	if err != nil {
+		return description{}, err
+	}
+	v.rows = slices.DeleteFunc(append(v.rows, unseen(v.rows, state.Report, kind)...), func(r row) bool {
 		return r.ref.Name != name || namespace != "" && r.ref.Namespace != namespace
 	})
 	switch {
@@ -77,10 +83,6 @@ func describe(ctx context.Context, conn *bus.Conn, kind, namespace, name string)
 		return description{}, fmt.Errorf("%d namespaces have a %s named %q: choose one with -n", len(v.rows), kind, name)
 	}
 	d := description{Ref: v.rows[0].ref, Object: v.rows[0].data}
-	state, err := conn.State(ctx)
-	if err != nil {
-		return description{}, err
-	}
 	for _, s := range state.Statuses {
 		for _, p := range s.Pods {
 			if p.Placement.Owner == d.Ref || p.Placement.Pod == d.Ref || selectedBy(d.Object, p) {
@@ -92,16 +94,7 @@ func describe(ctx context.Context, conn *bus.Conn, kind, namespace, name string)
 		d.Isolation = isolationOf(state.Assignments, d.Pods[0].Placement.UID)
 	}
 	if state.Report != nil {
-		for _, w := range state.Report.Workloads {
-			if w.Ref == d.Ref {
-				d.Workload = &w
-			}
-		}
-		for _, p := range state.Report.Pending {
-			if p.Owner == d.Ref || p.Pod == d.Ref {
-				d.Pending = append(d.Pending, p)
-			}
-		}
+		d.fromReport(*state.Report)
 	}
 	err = conn.Events(ctx, time.Time{}, false, func(e api.Event) {
 		if e.Ref == d.Ref || slices.ContainsFunc(d.Pods, func(p api.PodStatus) bool { return p.Placement.Pod == e.Ref }) {
@@ -109,6 +102,48 @@ func describe(ctx context.Context, conn *bus.Conn, kind, namespace, name string)
 		}
 	})
 	return d, err
+}
+
+// unseen are the things of a kind that only the controller's report has: what a commit declares and cannot be, and pods that
+// have no node.
+func unseen(seen []row, report *api.Report, kind string) []row {
+	if report == nil {
+		return nil
+	}
+	var refs []api.Ref
+	for _, p := range report.Refused {
+		refs = append(refs, p.Ref)
+	}
+	for _, p := range report.Pending {
+		refs = append(refs, p.Pod)
+	}
+	slices.SortFunc(refs, api.Ref.Compare)
+	var rows []row
+	for _, ref := range slices.Compact(refs) {
+		if ref.Kind == kind && !slices.ContainsFunc(seen, func(r row) bool { return r.ref == ref }) {
+			rows = append(rows, row{ref: ref})
+		}
+	}
+	return rows
+}
+
+// fromReport takes in what the controller says.
+func (d *description) fromReport(report api.Report) {
+	for _, w := range report.Workloads {
+		if w.Ref == d.Ref {
+			d.Workload = &w
+		}
+	}
+	for _, p := range report.Pending {
+		if p.Owner == d.Ref || p.Pod == d.Ref {
+			d.Pending = append(d.Pending, p)
+		}
+	}
+	for _, p := range report.Refused {
+		if p.Ref == d.Ref {
+			d.Problems = append(d.Problems, p)
+		}
+	}
 }
 
 func (d description) print(w io.Writer, now time.Time) error {
@@ -123,6 +158,13 @@ func (d description) print(w io.Writer, now time.Time) error {
 	if s := d.Workload; s != nil {
 		fmt.Fprintf(w, "  %s: %d desired, %d updated, %d ready, %d available; commit %s\n  %s\n",
 			s.State, s.Desired, s.Updated, s.Ready, s.Available, api.ShortCommit(s.Commit), s.Reason)
+	}
+	for _, p := range d.Problems {
+		what := "Refused"
+		if p.Warning {
+			what = "Warning"
+		}
+		fmt.Fprintf(w, "  %s: %s\n", what, p)
 	}
 	if d.Isolation != nil {
 		d.Isolation.print(w)

@@ -68,7 +68,13 @@ has it.`,
 // causeOf reads from a pod's description why it is there.
 func causeOf(d description) (cause, error) {
 	i := slices.IndexFunc(d.Pods, func(p api.PodStatus) bool { return p.Placement.Pod == d.Ref })
-	if i < 0 {
+	switch {
+	case i >= 0:
+	case len(d.Problems) > 0:
+		return cause{}, fmt.Errorf("no node has the pod: %s", d.Problems[0])
+	case len(d.Pending) > 0:
+		return cause{}, fmt.Errorf("no node has the pod: %s", d.Pending[0].Reason)
+	default:
 		return cause{}, errors.New("no node tells of the pod any more: \"headway events\" may still")
 	}
 	p := d.Pods[i]
