@@ -60,9 +60,10 @@ fuzz: ## Fuzz each entry for FUZZTIME (default 1m)
 	scripts/fuzz.sh $(or $(FUZZTIME),1m)
 
 .PHONY: docs
-docs: ## Write docs/support.md and docs/commands.md anew from the schema and the commands
+docs: ## Write the pages of docs that are generated anew
 	$(GO) test ./schema -run SupportPage -update
 	$(GO) test ./cmd/headway -run CommandsPage -update
+	$(GO) test ./test/e2e -run TroubleshootingPage -update
 
 .PHONY: setup
 setup: ## Install what the machine lacks (containerd, runc, iptables, conntrack, busybox)

@@ -76,3 +76,15 @@ func (r *Registry) Push(t testing.TB, repository string, image v1.Image) string 
 	}
 	return reference
 }
+
+// PushIndex serves images for several platforms as repository:tag.
+func (r *Registry) PushIndex(t testing.TB, repository string, index v1.ImageIndex) {
+	t.Helper()
+	tag, err := name.NewTag(r.Host+"/"+repository, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(tag, index, remote.WithContext(context.WithoutCancel(t.Context()))); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -64,7 +64,10 @@ func open(t *testing.T) *stage {
 func start(t *testing.T, o cluster.Options) *stage {
 	t.Helper()
 	testenv.RequireRoot(t)
-	o.Binary, o.Containerd, o.AutoscalerPeriod, o.Log = headway, testenv.Containerd(t), "2s", t.Output()
+	if o.Containerd == "" {
+		o.Containerd = testenv.Containerd(t)
+	}
+	o.Binary, o.AutoscalerPeriod, o.Log = headway, "2s", t.Output()
 	o.NodeLease = cmp.Or(o.NodeLease, nodeLease)
 	c, err := cluster.Start(t.Context(), o)
 	if err != nil {
