@@ -49,14 +49,14 @@ type checks struct {
 	timedOut   map[string]time.Time // by pod: when its drain was given up
 	suspects   []suspect
 	runs       map[run]success
-	known      map[string]bool // UIDs that were looked at
-	blobs      map[api.Digest]bool
-	lost       time.Time // when the store was
-	writes     int       // all but those of the lease
-	strict     bool      // nothing but commits and the control plane disturbs
-	strictFrom int       // the number of the commit that was in force when that began
-	frozen     bool      // no pod may start or end
-	frozenAs   tree      // and this is what was wanted when that began
+	known      map[string]bool       // UIDs that were looked at
+	contents   map[api.Digest][]byte // all that was ever stored
+	lost       time.Time             // when the store was
+	writes     int                   // all but those of the lease
+	strict     bool                  // nothing but commits and the control plane disturbs
+	strictFrom int                   // the number of the commit that was in force when that began
+	frozen     bool                  // no pod may start or end
+	frozenAs   tree                  // and this is what was wanted when that began
 }
 
 type written struct {
@@ -88,7 +88,7 @@ func newChecks() checks {
 	return checks{
 		delivered: map[int]bool{}, inRoutes: map[podOn]bool{}, leftRoutes: map[podOn]time.Time{}, rules: map[written]int{},
 		obeyed: map[string]int{}, timedOut: map[string]time.Time{}, runs: map[run]success{}, known: map[string]bool{},
-		blobs: map[api.Digest]bool{},
+		contents: map[api.Digest][]byte{},
 	}
 }
 
@@ -119,13 +119,13 @@ func (c *conn) leads(term api.Term) {
 
 // checkBlob holds that content is stored under its own digest, and learns the templates.
 func (w *world) checkBlob(digest api.Digest, data []byte) {
-	if w.blobs[digest] {
+	if w.contents[digest] != nil {
 		return
 	}
 	if sum := sha256.Sum256(data); string(digest) != hex.EncodeToString(sum[:]) {
 		w.violate(oneWriter, "blob %s has other content", digest)
 	}
-	w.blobs[digest] = true
+	w.contents[digest] = data
 	var t api.PodTemplate
 	if json.Unmarshal(data, &t) == nil && len(t.Spec.Containers) > 0 {
 		w.templates[digest] = &t
@@ -160,16 +160,17 @@ func (w *world) unasked(p api.Placement) string {
 	}
 	name := appOf(p.Owner)
 	a, declared := k.tree[name]
-	if k.whole() {
+	declared = declared && (a.kind == p.Owner.Kind || a.kind == cronJob)
+	if k.whole() && (declared || !k.sparing) {
 		switch {
-		case !declared || a.kind != p.Owner.Kind && a.kind != cronJob:
+		case !declared:
 			return fmt.Sprintf("commit %d does not declare %s", k.number, p.Owner)
 		case a.kind != job && a.kind != cronJob && w.templates[p.Template] != nil && w.templates[p.Template].Spec.Containers[0].Image != a.image():
 			return fmt.Sprintf("commit %d wants %s", k.number, a.image())
 		}
 		return ""
 	}
-	// What a commit that is not whole lacks is as the last good one had it.
+	// What a commit that is not whole lacks is as the last good one had it; and so is what a commit may not delete.
 	if !slices.ContainsFunc(w.repo.all[:k.number], func(k *commit) bool { _, ok := k.tree[name]; return ok }) {
 		return fmt.Sprintf("no commit up to %d declares %s", k.number, p.Owner)
 	}
@@ -211,7 +212,7 @@ func (w *world) checkStart(p *pod) {
 			}
 		}
 	case job:
-		if before, ok := w.runs[runOf(p)]; ok && before.told() && !w.deletedSince(owner, before.at) {
+		if before, ok := w.runs[runOf(p)]; ok && before.told() && !w.askedAnew(p, before.at) {
 			w.violate(disposable, "%s starts on %s, and its work was done on %s %s ago", describe(p.placement), p.machine.name, before.machine.name, time.Since(before.at))
 		}
 	}
@@ -225,11 +226,15 @@ func (s success) told() bool {
 	return m.connected() && m.since.Before(s.at) && time.Since(s.at) > 10*time.Second
 }
 
-// deletedSince reports whether a commit without a Job was there to be taken since a time: one that comes back runs again.
-func (w *world) deletedSince(owner api.Ref, since time.Time) bool {
+// askedAnew reports whether a commit that has no such Job, or one of another template, was there to be taken since a time:
+// what comes back after that runs again.
+func (w *world) askedAnew(p *pod, since time.Time) bool {
 	for i, k := range w.repo.all {
-		replaced := i+1 < len(w.repo.all) && !w.repo.all[i+1].at.After(since)
-		if a, declared := k.tree[appOf(owner)]; w.delivered[k.number] && !replaced && (!declared || a.kind != job && a.kind != cronJob) {
+		if replaced := i+1 < len(w.repo.all) && !w.repo.all[i+1].at.After(since); replaced || !w.delivered[k.number] {
+			continue
+		}
+		a, declared := k.tree[appOf(p.placement.Owner)]
+		if !declared || a.kind != job && a.kind != cronJob || a.image() != p.image || !w.configured(p, a) {
 			return true
 		}
 	}
@@ -241,7 +246,7 @@ func (w *world) checkEnd(p *pod) {
 	if p.placement.Owner.Kind != job || p.exit != 0 || p.stopping {
 		return
 	}
-	if before, ok := w.runs[runOf(p)]; ok && before.told() && !w.deletedSince(p.placement.Owner, before.at) {
+	if before, ok := w.runs[runOf(p)]; ok && before.told() && !w.askedAnew(p, before.at) {
 		w.violate(disposable, "%s succeeds a second time", describe(p.placement))
 	}
 	w.runs[runOf(p)] = success{p.machine, time.Now()}

@@ -98,8 +98,7 @@ func (w *world) configured(p *pod, a app) bool {
 	if !ok {
 		return false
 	}
-	data := string(w.store.blobs[digest])
-	return data == "" || strings.Contains(data, fmt.Sprintf(`"%d"`, a.config)) // after the store was lost, nobody can tell
+	return strings.Contains(string(w.contents[digest]), fmt.Sprintf(`"%d"`, a.config))
 }
 
 // unsuccessful says what a Job has yet to do.

@@ -238,19 +238,27 @@ func (w *world) injectGit(f fault) {
 			}
 		})
 	case pushCommit:
-		r.push(r.head, change(r.head.tree, d), false)
+		r.push(r.head, change(r.head.tree, d), mostlyCareful(d))
 	case pushBroken:
 		if w.frozen { // what evaluates of it goes on: then it is as it was
-			r.push(r.head, w.frozenAs, true)
+			r.push(r.head, w.frozenAs, faulty)
 			return
 		}
-		r.push(r.head, change(r.head.tree, d), true)
+		r.push(r.head, change(r.head.tree, d), faulty)
 	case pushEmpty:
-		r.push(r.head, tree{}, false)
+		r.push(r.head, tree{}, careful)
 	case pushForced:
 		base := r.all[d.in(len(r.all))]
-		r.push(base, change(base.tree, d), false)
+		r.push(base, change(base.tree, d), mostlyCareful(d))
 	case pushRevert:
-		r.push(r.head, r.all[d.in(len(r.all))].tree, false)
+		r.push(r.head, r.all[d.in(len(r.all))].tree, mostlyCareful(d))
 	}
+}
+
+// mostlyCareful says how a commit that evaluates is made.
+func mostlyCareful(d dice) making {
+	if d.percent(20) {
+		return careless
+	}
+	return careful
 }

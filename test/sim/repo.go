@@ -11,6 +11,7 @@ import (
 
 	"headway.dev/headway/api"
 	"headway.dev/headway/controller"
+	"headway.dev/headway/planner"
 	"headway.dev/headway/schema"
 )
 
@@ -24,7 +25,9 @@ type commit struct {
 	// broken is a commit that does not wholly evaluate: some of its objects are missing, and it says why.
 	broken bool
 	lacks  int // which of the objects, of a broken commit
-	at     time.Time
+	// sparing is a commit that approves no deletion: what it lacks stays if that is too much for the budget of one commit.
+	sparing bool
+	at      time.Time
 }
 
 // objects are what evaluates of the commit.
@@ -50,16 +53,28 @@ type repo struct {
 
 var errAway = errors.New("the repository cannot be reached")
 
+// How a commit is made.
+type making int
+
+const (
+	careful  making = iota // it evaluates, and approves what it deletes
+	careless               // it evaluates, and approves nothing
+	faulty                 // it does not evaluate
+)
+
 // push makes a new head on top of a parent, which is another than the head where history is forced.
-func (r *repo) push(parent *commit, t tree, broken bool) {
+func (r *repo) push(parent *commit, t tree, how making) {
 	n := len(r.all) + 1
 	k := &commit{
-		repo: r, number: n, parent: parent, tree: t, broken: broken, lacks: r.world.chance.roll("lacks").in(100), at: time.Now(),
+		repo: r, number: n, parent: parent, tree: t, broken: how == faulty, sparing: how != careful, lacks: r.world.chance.roll("lacks").in(100), at: time.Now(),
 		revision: api.Revision{Branch: "main", Commit: fmt.Sprintf("%08d%032x", n, n), Message: fmt.Sprintf("Make commit %d", n)},
+	}
+	if !k.sparing {
+		k.revision.Message += "\n\n" + planner.ApproveTrailer + ": *"
 	}
 	r.all = append(r.all, k)
 	r.head = k
-	r.world.note("commit %d: %s%s", n, t, map[bool]string{true: ", which does not evaluate"}[broken])
+	r.world.note("commit %d: %s%s", n, t, []string{"", ", which approves no deletion", ", which does not evaluate"}[how])
 	r.tell()
 }
 

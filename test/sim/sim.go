@@ -47,7 +47,7 @@ func simulate(seed uint64, o options) result {
 		w.processes = append(w.processes, p)
 		w.after(d.between(0, 2*time.Second), p.start)
 	}
-	w.repo.push(nil, firstTree(d), false)
+	w.repo.push(nil, firstTree(d), careful)
 	w.wait(d.between(5*time.Second, 20*time.Second))
 
 	turmoil := d.between(30*time.Second, 100*time.Second)
@@ -89,7 +89,7 @@ func (w *world) calm() {
 		m.startDaemon()
 	}
 	r := w.repo
-	r.push(r.head, mend(r.head.tree, w.chance.roll("mend")), false)
+	r.push(r.head, mend(r.head.tree, w.chance.roll("mend")), careful)
 }
 
 // settle waits until all is as the head wants it, and then holds that nothing more is done.
@@ -138,7 +138,7 @@ func (w *world) absence(d dice) {
 		p.crashAt = 0
 		p.start()
 	}
-	w.repo.push(good, good.tree, false) // the same again
+	w.repo.push(good, good.tree, careful) // the same again
 	if !w.failed() && w.settle("absence") {
 		if after := w.census(); after != before {
 			w.violate(disposable, "what runs and is routed is not as it was:\n  %s\n  %s", before, after)
@@ -152,7 +152,7 @@ func (w *world) calmRollouts(d dice) {
 	w.note("from now on there are only commits, and the control plane fails")
 	w.strict, w.strictFrom = true, w.repo.head.number
 	for i := range 1 + d.in(3) {
-		w.repo.push(w.repo.head, change(w.repo.head.tree, w.chance.roll("calm commit")), false)
+		w.repo.push(w.repo.head, change(w.repo.head.tree, w.chance.roll("calm commit")), careful)
 		w.schedule(drawFaults(w.chance, fmt.Sprint("calm", i), 20*time.Second, d.in(4), []faultKind{killControl, crashControl, cutControl}))
 		w.wait(d.between(time.Second, 40*time.Second))
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -22,9 +23,17 @@ var (
 	logs  = flag.Bool("logs", false, "with -seed, show what the controllers log")
 )
 
-// inBubble simulates one seed.
+// seedTime is how long a seed may take on a slow machine that does much else: most take less than a tenth of a second.
+const seedTime = 5 * time.Minute
+
+// inBubble simulates one seed. One that hangs ends the test with where it hangs.
 func inBubble(t *testing.T, seed uint64, o options) (r result) {
 	t.Helper()
+	watchdog := time.AfterFunc(seedTime, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("seed %d hangs: it has taken %s; to see it alone: go test ./test/sim -run TestSim -seed %d", seed, seedTime, seed))
+	})
+	defer watchdog.Stop()
 	t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 		synctest.Test(t, func(*testing.T) { r = simulate(seed, o) })
 	})
