@@ -9,7 +9,7 @@ import (
 
 const runsOn = `
 containers:
-- {name: run, image: IMAGE, command: [/bin/sh, -c, "trap 'exit 0' TERM; sleep 100000 & wait"]}`
+- {name: run, image: IMAGE, command: [/bin/sh, -c, "trap 'exit 0' TERM; echo up; sleep 100000 & wait"]}`
 
 // behind does something to the running container of a pod as somebody else would, behind the agent's back.
 func (s *stage) behind(uid string, do func(ctx context.Context, id string) error) {
@@ -57,6 +57,7 @@ func driftHealed(s *stage) {
 	s.behind(uid, s.kill)
 	s.restarted(uid, 2)
 	s.drifted(2)
+	s.says(uid, "up") // and hears the signal
 	s.behind(uid, func(ctx context.Context, id string) error { return s.config.Runtime.Signal(ctx, id, syscall.SIGTERM) })
 	s.restarted(uid, 3)
 	s.drifted(2)
@@ -75,6 +76,7 @@ func driftReported(s *stage) {
 		s.Errorf("the pod is ready: %v; %+v", p.Ready, c)
 	}
 	s.drifted(1)
+	s.says(other, "up")
 	s.behind(other, func(ctx context.Context, id string) error { return s.config.Runtime.Signal(ctx, id, syscall.SIGTERM) })
 	s.restarted(other, 1)
 	s.start() // a new agent leaves it as well, and says nothing twice

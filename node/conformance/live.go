@@ -58,7 +58,7 @@ volumes:
     - secret: {name: login}`
 
 // The directory that ..data leads to is entered once for both files, so that they are of one state; it may go meanwhile.
-const liveScript = `last=; while :; do both="$(cd -P /c/..data && cat colour && echo -n / && cat shade)" || continue; now="$both $(cat /p/deep/colour) $(cat /p/tuned 2>/dev/null || echo none) $(cat /p/password)=$(cat /s/password)"; [ "$now" = "$last" ] || echo "$now"; last="$now"; sleep 0.02; done`
+const liveScript = `last=; while :; do both="$(exec 2>/dev/null; cd -P /c/..data && cat colour && echo -n / && cat shade)" || continue; now="$both $(cat /p/deep/colour) $(cat /p/tuned 2>/dev/null || echo none) $(cat /p/password)=$(cat /s/password)"; [ "$now" = "$last" ] || echo "$now"; last="$now"; sleep 0.02; done`
 
 func (s *stage) liveRun() string {
 	s.Helper()
