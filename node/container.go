@@ -44,6 +44,7 @@ type container struct {
 	hook       hook   // that is under way; empty if none is
 	stopHook   context.CancelFunc
 	stopProbes context.CancelFunc // nil when they do not run
+	begun      bool               // that it has started is noted
 	begunHere  bool               // this agent started it, so that it is of this start of the machine
 	asks       probeKind          // startup, as long as only that probe runs
 }
@@ -113,28 +114,32 @@ func (p *pod) current(id string) *container {
 }
 
 // adopt makes the newest run on the machine, or else the newest that is remembered, the current one of each container
-// that has none.
+// that has none. One that was made may also have been started by an earlier agent only after this one had found it.
 func (p *pod) adopt() {
 	for _, c := range p.containers {
-		if c.id != "" {
-			continue
+		if c.id == "" {
+			p.adoptRun(c)
 		}
-		for _, id := range slices.Sorted(maps.Keys(p.known)) {
-			if k := p.known[id]; k.Name == c.spec.Name && k.Attempt >= c.attempt {
-				c.attempt, c.id = k.Attempt, id
-			}
-		}
-		if e, found := p.record.Ends[c.spec.Name]; found && (e.Attempt > c.attempt || e.Attempt == c.attempt && c.id == "") {
-			c.attempt, c.id = e.Attempt, e.ID
-		}
-		if c.id != "" && p.view(c).State != ContainerCreated {
+		if c.id != "" && !c.begun && p.view(c).State != ContainerCreated {
 			p.began(c)
 		}
 	}
 }
 
+func (p *pod) adoptRun(c *container) {
+	for _, id := range slices.Sorted(maps.Keys(p.known)) {
+		if k := p.known[id]; k.Name == c.spec.Name && k.Attempt >= c.attempt {
+			c.attempt, c.id = k.Attempt, id
+		}
+	}
+	if e, found := p.record.Ends[c.spec.Name]; found && (e.Attempt > c.attempt || e.Attempt == c.attempt && c.id == "") {
+		c.attempt, c.id = e.Attempt, e.ID
+	}
+}
+
 // began notes that the current run of a container has started.
 func (p *pod) began(c *container) {
+	c.begun = true
 	k := p.view(c)
 	p.mu.Lock()
 	if r := p.runs[c.spec.Name]; r != nil {

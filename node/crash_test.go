@@ -22,7 +22,8 @@ import (
 // nothing more.
 type killer struct {
 	mu    sync.Mutex
-	after int // calls to let pass
+	late  bool // only calls count that the machine may carry out late, and it does
+	after int  // calls to let pass
 	dead  bool
 	at    fakehost.Call
 	died  chan struct{}
@@ -46,18 +47,31 @@ func (k *killer) bury() {
 
 func (k *killer) fault(c fakehost.Call) error {
 	k.mu.Lock()
+	dies := false
 	if !k.dead {
+		if k.late && !isCarriedOut(c) {
+			k.mu.Unlock()
+			return nil
+		}
 		if k.after--; k.after >= 0 {
 			k.mu.Unlock()
 			return nil
 		}
-		k.dead, k.at = true, c
+		dies, k.dead, k.at = true, true, c
 		close(k.died)
 	}
 	gone := k.gone
 	k.mu.Unlock()
 	<-gone
+	if dies && k.late {
+		return fakehost.ErrLate
+	}
 	return fakehost.ErrKilled
+}
+
+// isCarriedOut says whether a call is to a daemon beside the agent, which may be at it when the agent is dead.
+func isCarriedOut(c fakehost.Call) bool {
+	return !c.After && slices.Contains([]string{"Create", "Start", "Signal"}, c.Op)
 }
 
 // story is a template of two containers and a volume, one with all that a pod can have before and beside them, one that
@@ -192,15 +206,25 @@ func (w *world) asPromised() {
 
 // TestCrashAtEveryCall kills the agent before and after each call that it makes to the machine. A new agent finds what
 // the dead one left, and brings it to what is assigned: nothing twice, nothing forgotten.
-func TestCrashAtEveryCall(t *testing.T) {
+func TestCrashAtEveryCall(t *testing.T) { crashAtEveryCall(t, false) }
+
+// TestLateCalls kills it so, too; but its last call is carried out when the next agent has already looked.
+func TestLateCalls(t *testing.T) { crashAtEveryCall(t, true) }
+
+func crashAtEveryCall(t *testing.T, late bool) {
+	options := fakehost.Options{}
+	if late {
+		// The next agent has looked twice, before and after that, when it comes to what it has found.
+		options.Latency = map[string]time.Duration{"Containers": 30 * time.Millisecond, "Attach": 100 * time.Millisecond}
+	}
 	for after := 0; ; after++ {
 		done := false
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, fakehost.Options{})
+				w := newWorld(t, options)
 				defer func() { w.stop() }()
 				w.story()
-				k := &killer{}
+				k := &killer{late: late}
 				k.arm(after)
 				w.host.SetFault(k.fault)
 				w.stopped = k.bury

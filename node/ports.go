@@ -124,7 +124,7 @@ type Runtime interface {
 	// Create makes a container that has not started. Its ID derives from pod UID, name and attempt: creating it again
 	// after a crash finds it, or clears away the half that was made.
 	Create(ctx context.Context, config ContainerConfig) (id string, err error)
-	// Start starts it.
+	// Start starts it. One that runs is success.
 	Start(ctx context.Context, id string) error
 	// Signal sends a signal to its first process. A container that is gone or has ended is success.
 	Signal(ctx context.Context, id string, signal syscall.Signal) error

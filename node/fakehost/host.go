@@ -36,6 +36,13 @@ func (c Call) String() string {
 // ErrKilled is what a fault returns that ends the agent as kill -9 does: what it was about stays half done.
 var ErrKilled = errors.New("killed")
 
+// ErrLate is what a fault returns that ends the agent so, too; but what it had asked for comes about all the same, a moment
+// after another agent may have looked.
+var ErrLate = errors.New("killed, and carried out late")
+
+// lateBy is how much later.
+const lateBy = 50 * time.Millisecond
+
 // A Fault decides about each call, once before and once after its effect: an error is what the caller gets.
 type Fault func(Call) error
 
@@ -116,7 +123,16 @@ func (h *Host) Most(op string) int {
 
 // call carries out one call: fault, latency, effect, fault. The effect holds the host's lock.
 func (h *Host) call(ctx context.Context, op, what string, effect func() error) error {
-	if err := h.begin(ctx, op, what); err != nil {
+	if err := h.begin(ctx, op, what); errors.Is(err, ErrLate) {
+		time.AfterFunc(lateBy, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if effect() == nil {
+				h.calls = append(h.calls, Call{Op: op, What: what, After: true})
+			}
+		})
+		return ErrKilled
+	} else if err != nil {
 		return err
 	}
 	defer h.end(op)

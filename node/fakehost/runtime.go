@@ -91,6 +91,8 @@ func (r runtime) Start(ctx context.Context, id string) error {
 		switch {
 		case c == nil:
 			return errors.New("start " + id + ": no such container")
+		case c.State == node.ContainerRunning:
+			return nil
 		case c.State != node.ContainerCreated:
 			return fmt.Errorf("start %s: it is %s", id, c.State)
 		}
