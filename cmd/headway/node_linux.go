@@ -289,6 +289,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return names.Run(ctx) })
 	group.Go(func() error { return checks.Run(ctx) })
+	group.Go(func() error { return m.runtime.Run(ctx) })
 	group.Go(func() error { return agent.Run(ctx) })
 	group.Go(func() error { return o.serveShutdown(ctx, agent, log) })
 	group.Go(func() error { return peers.Run(ctx, agent.LostLeader) })

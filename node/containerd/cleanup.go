@@ -25,6 +25,7 @@ func (r *Runtime) Cleanup(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"containers", r.removeContainers},
+		{"half-made containers", r.settle},
 		{"leases", r.removeLeases},
 		{"images", r.removeImages},
 		{"snapshots", r.removeSnapshots},
@@ -35,7 +36,6 @@ func (r *Runtime) Cleanup(ctx context.Context) error {
 			return fmt.Errorf("clean up %s of containerd namespace %s: %w", step.what, r.options.Namespace, err)
 		}
 	}
-	r.hunts.running.Wait()
 	return removeCgroups(ctx, r.options.CgroupRoot)
 }
 
@@ -148,48 +148,4 @@ func ignoreNotFound(err error) error {
 		return nil
 	}
 	return err
-}
-
-// sweep removes what an earlier daemon left half made: containers without a task that never ran, and snapshots without a
-// container.
-func (r *Runtime) sweep(ctx context.Context) error {
-	records, err := r.client.ContainerService().List(ctx)
-	if err != nil {
-		return err
-	}
-	used, known := map[string]bool{}, map[string]bool{}
-	for _, record := range records {
-		known[record.ID] = true
-		used[record.SnapshotKey] = true
-		if record.Labels[labelUID] == "" || record.Labels[labelStarted] != "" {
-			continue
-		}
-		has, err := r.hasTask(ctx, record.ID)
-		if err == nil && !has {
-			err = r.discardUnstarted(ctx, record)
-		}
-		if err != nil {
-			return fmt.Errorf("half-made container %s: %w", record.ID, err)
-		}
-	}
-	if err := r.sealed.forgetOthers(known); err != nil {
-		return fmt.Errorf("forget the secrets of containers that are gone: %w", err)
-	}
-	service := r.client.SnapshotService(r.options.Snapshotter)
-	var left []string
-	err = service.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
-		if info.Kind == snapshots.KindActive && info.Labels[labelRoot] != "" && !used[info.Name] {
-			left = append(left, info.Name)
-		}
-		return nil
-	})
-	if err = ignoreNotFound(err); err != nil {
-		return fmt.Errorf("look for half-made containers: %w", err)
-	}
-	for _, name := range left {
-		if err := ignoreNotFound(service.Remove(ctx, name)); err != nil {
-			return fmt.Errorf("remove a half-made container's snapshot: %w", err)
-		}
-	}
-	return nil
 }

@@ -54,6 +54,7 @@ func TestCrash(t *testing.T) {
 		config := h.config(sandbox(t, fmt.Sprintf("pod-%d", ms)), "a")
 		h.crash(config, time.Duration(ms)*time.Millisecond)
 		next := h.open(t, h.options)
+		end := keepSweeping(next)
 		id, err := next.Create(h.context(), config)
 		if err != nil {
 			t.Fatalf("killed after %d ms: %v", ms, err)
@@ -67,6 +68,7 @@ func TestCrash(t *testing.T) {
 			t.Fatalf("killed after %d ms: %v", ms, err)
 		}
 		h.until(fmt.Sprintf("killed after %d ms, the shim ends", ms), func() bool { return len(h.shims()) == 0 })
+		end()
 	}
 	if left := h.activeSnapshots(); left != 0 {
 		t.Errorf("%d snapshots are left", left)

@@ -58,7 +58,9 @@ func (r *Runtime) create(ctx context.Context, config node.ContainerConfig) (stri
 	if group == "" {
 		group = id
 	}
+	defer r.busy.begin(id)()
 	if err := r.make(ctx, id, group, i, config); err != nil {
+		r.sweeps.foundSome()
 		ctx, cancel := clearing(ctx)
 		defer cancel()
 		return "", errors.Join(err, r.discard(ctx, id))

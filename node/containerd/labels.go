@@ -27,6 +27,8 @@ const (
 	labelDevice = "headway.dev/device-"
 	// labelStarted is when the container was started; one that has none never was.
 	labelStarted = "headway.dev/started"
+	// labelLeftover is on a record that is there only for its task to be deleted.
+	labelLeftover = "headway.dev/leftover"
 )
 
 // labelRoot keeps what it is on from containerd's garbage collection. It costs nothing, where a lease for every container

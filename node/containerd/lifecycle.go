@@ -34,6 +34,7 @@ func (r *Runtime) start(ctx context.Context, id string) error {
 	if record.Labels[labelStarted] != "" {
 		return r.startTask(ctx, id)
 	}
+	defer r.busy.begin(id)()
 	// That it was started is written while it starts, which hides what writing costs. What counts is the task; the label
 	// is for when that is lost.
 	begun := time.Now()
@@ -113,14 +114,15 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 	return r.discard(ctx, id)
 }
 
-// discardUnstarted deletes a container that never ran, and what may still become of one that is only half made.
+// discardUnstarted deletes a container that never ran. What may still become of one that is only half made, later sweeps
+// find.
 func (r *Runtime) discardUnstarted(ctx context.Context, record containers.Container) error {
 	has, err := r.hasTask(ctx, record.ID)
 	if err != nil {
 		return err
 	}
-	if !has && record.Labels[labelGroup] == record.ID {
-		r.hunt(ctx, record.ID)
+	if !has {
+		r.sweeps.foundSome()
 	}
 	return r.discard(ctx, record.ID)
 }

@@ -68,6 +68,10 @@ func (r *Runtime) observe(ctx context.Context, record containers.Container, t *t
 	}
 	if t != nil {
 		r.apply(&c, t)
+		if c.State != node.ContainerCreated && c.Started.IsZero() {
+			// The daemon that started it was killed before it had written when.
+			c.Started = record.CreatedAt
+		}
 		return c, true, nil
 	}
 	if c.Started.IsZero() {

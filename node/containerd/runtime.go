@@ -108,11 +108,12 @@ type Runtime struct {
 	network  hostNetwork
 	sealed   sealing
 	// slots bound how many containers are made at once: more only makes each of them wait longer.
-	slots chan struct{}
-	fifos string // directory for those of executed commands
-	host  hostLimits
-	log   *log.Entry
-	hunts shimHunt
+	slots  chan struct{}
+	fifos  string // directory for those of executed commands
+	host   hostLimits
+	log    *log.Entry
+	busy   busy
+	sweeps *sweeps
 	// daemon tells this process's leases from those of earlier ones.
 	daemon string
 	// imageDir is where containerd unpacks images; empty if it does not say.
@@ -125,8 +126,8 @@ var (
 	_ node.Puller  = (*Runtime)(nil)
 )
 
-// Open connects to containerd and clears away what an earlier daemon left half made. When containerd restarts, the
-// connection comes back by itself; calls fail until then.
+// Open connects to containerd and clears away what an earlier daemon left half made; Run goes on with that. When containerd
+// restarts, the connection comes back by itself; calls fail until then.
 func Open(ctx context.Context, o Options) (*Runtime, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -151,7 +152,7 @@ func Open(ctx context.Context, o Options) (*Runtime, error) {
 		fifos:  fifoDir(o.Address, o.Namespace),
 		host:   readHostLimits(seccomp.IsEnabled()),
 		log:    clientLog(o.Logger),
-		hunts:  shimHunt{closing: make(chan struct{})},
+		sweeps: newSweeps(),
 		daemon: rand.Text(),
 	}
 	if err := r.open(ctx); err != nil {
@@ -175,7 +176,7 @@ func (r *Runtime) open(ctx context.Context) error {
 	if r.sealed, err = openSealing(r.options.SealedDir); err != nil {
 		return err
 	}
-	if err := errors.Join(r.sweep(ctx), r.dropLeases(ctx), r.findImages(ctx)); err != nil {
+	if err := errors.Join(r.sweep(ctx), r.findImages(ctx)); err != nil {
 		return err
 	}
 	r.network, err = openHostNetwork()
@@ -190,8 +191,6 @@ func fifoDir(address, namespace string) string {
 
 // Close ends what is under way, and the connection. Containers run on. It is called once.
 func (r *Runtime) Close() error {
-	close(r.hunts.closing)
-	r.hunts.running.Wait()
 	r.pulls.close()
 	return errors.Join(r.client.Close(), r.network.close(), os.RemoveAll(r.fifos))
 }

@@ -113,20 +113,20 @@ func (d sealing) forget(id string) error {
 	return os.RemoveAll(filepath.Join(string(d), id))
 }
 
-// forgetOthers deletes what is kept of all containers but these.
-func (d sealing) forgetOthers(known map[string]bool) error {
+// kept are the containers of which something is kept.
+func (d sealing) kept() ([]string, error) {
 	if d == "" {
-		return nil
+		return nil, nil
 	}
 	entries, err := os.ReadDir(string(d))
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("look for secrets of containers: %w", err)
 	}
-	var failed []error
+	var ids []string
 	for _, e := range entries {
-		if e.IsDir() && !known[e.Name()] {
-			failed = append(failed, d.forget(e.Name()))
+		if e.IsDir() {
+			ids = append(ids, e.Name())
 		}
 	}
-	return errors.Join(failed...)
+	return ids, nil
 }

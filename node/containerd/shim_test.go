@@ -3,11 +3,7 @@ package containerd
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -15,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"headway.dev/headway/node"
@@ -194,68 +189,4 @@ func (h *host) activeSnapshots() int {
 		h.t.Fatal(err)
 	}
 	return n
-}
-
-// TestForgottenShim leaves a shim without tasks behind, as a crash in the wrong moment does.
-func TestForgottenShim(t *testing.T) {
-	h := newHost(t)
-	s := sandbox(t, "pod")
-	config := h.config(s, "a")
-	id, err := h.Create(h.context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// With a task its shim takes no notice.
-	if err := h.endShim(h.context(), id); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Start(h.context(), id); err != nil {
-		t.Fatal(err)
-	}
-	h.works(id)
-	for _, answers := range []bool{true, false} {
-		lost := h.config(s, "lost")
-		lostID := newContainerID(lost.Pod.UID, "lost", 0)
-		if err := h.record(h.scope(h.context()), lostID, h.images.get(h.image), &specs.Spec{}, labelsFor(lost, lostID)); err != nil {
-			t.Fatal(err)
-		}
-		h.startShim(lostID, answers)
-		if n := len(h.shims()); n != 2 {
-			t.Fatalf("%d shims, want 2", n)
-		}
-		if err := h.Remove(h.context(), lostID); err != nil {
-			t.Fatal(err)
-		}
-		h.until("the forgotten shim ends", func() bool { return len(h.shims()) == 1 })
-		h.works(id)
-	}
-}
-
-// startShim starts a shim as containerd does, but so that containerd knows nothing of it. One without a reader of its log
-// waits for that, and answers nobody.
-func (h *host) startShim(id string, answers bool) {
-	h.t.Helper()
-	bundle := h.t.TempDir()
-	config, err := json.Marshal(specs.Spec{Annotations: map[string]string{groupAnnotation: id}})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o600); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := unix.Mkfifo(filepath.Join(bundle, "log"), 0o600); err != nil {
-		h.t.Fatal(err)
-	}
-	if answers {
-		log, err := os.OpenFile(filepath.Join(bundle, "log"), os.O_RDWR, 0)
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		h.t.Cleanup(func() { log.Close() })
-	}
-	cmd := exec.Command("containerd-shim-runc-v2", "-namespace", h.options.Namespace, "-address", h.options.Address, "-id", id, "start")
-	cmd.Dir = bundle
-	if out, err := cmd.CombinedOutput(); err != nil {
-		h.t.Fatalf("%v: %s", err, out)
-	}
 }

@@ -149,8 +149,11 @@ func (l *life) settled(pods []api.Placement, stage int) bool {
 			missing = "the machine holds\n" + difference(l.rests, stage, state) + "\nshims:\n" + l.shims()
 		}
 		if time.Now().After(deadline) {
+			status, _ := json.MarshalIndent(l.daemon.newest(), "", " ")
+			state := l.state()
 			l.daemon.dump()
-			l.Fatalf("stage %d, not after %s: %s\nthe daemon wrote:\n%s", stage, patience, missing, l.daemon.log.String())
+			l.Fatalf("stage %d, not after %s: %s\nthe status is\n%s\nthe machine holds\n%s\nthe daemon wrote:\n%s",
+				stage, patience, missing, status, state, l.daemon.log.String())
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"headway.dev/headway/api"
 	"headway.dev/headway/node"
 	"headway.dev/headway/node/containerd"
@@ -127,7 +129,10 @@ func (o order) run(ctx context.Context, bus *pipeBus, g *gate) error {
 	if err != nil {
 		return err
 	}
-	return agent.Run(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return runtime.Run(ctx) })
+	group.Go(func() error { return agent.Run(ctx) })
+	return group.Wait()
 }
 
 // listen obeys what the test says until it says no more.
