@@ -89,6 +89,10 @@ disabled_plugins = [
   address = %[3]q
 `
 
+// Dir is its directory. What else is put there is cleared away with it, mounts too: by the next one, if this process is
+// killed.
+func (p *Private) Dir() string { return p.dir }
+
 // Address is its socket.
 func (p *Private) Address() string { return filepath.Join(p.dir, "containerd.sock") }
 

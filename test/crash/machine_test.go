@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -69,8 +70,8 @@ func newMachine(t testing.TB) *machine {
 			t.Error(err)
 		}
 	})
-	dir := t.TempDir()
-	unique := "hw-crash-" + strings.ToLower(rand.Text()[:8])
+	clearDead(t, filepath.Dir(private.Dir()))
+	dir, unique := filepath.Join(private.Dir(), "machine"), prefix+filepath.Base(private.Dir())
 	m := &machine{TB: t, names: map[string]string{}, netns: testnet.New(t), order: order{
 		Dir: filepath.Join(dir, "node"), RunDir: filepath.Join(dir, "run"), CertsDir: filepath.Join(dir, "certs.d"),
 		Blobs: filepath.Join(dir, "blobs"), Address: private.Address(), Namespace: unique, CgroupRoot: "/" + unique,
@@ -89,6 +90,46 @@ func newMachine(t testing.TB) *machine {
 	t.Cleanup(m.cleanUp)
 	m.start()
 	return m
+}
+
+// prefix begins the names of machines' control groups; the name of their containerd's directory follows.
+const prefix = "hw-crash-of-"
+
+// clearDead removes what machines have left outside of their directories whose tests were killed. These directories are gone,
+// since another containerd was started.
+func clearDead(t testing.TB, parent string) {
+	t.Helper()
+	for _, place := range []struct {
+		dirs   string
+		remove func(string) error
+	}{{"/sys/fs/cgroup/", removeGroup}, {"/sys/fs/cgroup/*/", removeGroup}, {"/run/containerd/runc/", os.RemoveAll}} {
+		left, err := filepath.Glob(place.dirs + prefix + "*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range left {
+			if _, err := os.Stat(filepath.Join(parent, strings.TrimPrefix(filepath.Base(dir), prefix))); err == nil {
+				continue
+			}
+			if err := place.remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("what a killed test left: %v", err)
+			}
+		}
+	}
+}
+
+// removeGroup removes a control group with those below it.
+func removeGroup(dir string) error {
+	below, err := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
+	if err != nil {
+		return err
+	}
+	for _, procs := range below {
+		if err := removeGroup(filepath.Dir(procs)); err != nil {
+			return err
+		}
+	}
+	return os.Remove(dir)
 }
 
 // serveImage serves busybox by a registry of the machine's own.
