@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"maps"
@@ -48,7 +47,8 @@ func (b *bench) idle(ctx context.Context, containerd string) error {
 		if name == "up" {
 			goal = fmt.Sprintf("   control plane and node together (goals: at most %.0f MiB, under %.0f %%)", goalMemory, goalIdle)
 		}
-		fmt.Fprintf(os.Stdout, "idle %-8s %6.1f MiB resident  %5.2f %% of a core%s\n", name, after[name].mib, share, goal)
+		fmt.Fprintf(os.Stdout, "idle %-8s %6.1f MiB resident (%.1f its own, %.1f of files)  %5.2f %% of a core%s\n",
+			name, after[name].own+after[name].files, after[name].own, after[name].files, share, goal)
 	}
 	return nil
 }
@@ -63,15 +63,17 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// A use is what a process takes: memory of its own, and pages of files, which the kernel keeps once for all that map them,
+// both resident and in MiB, and time of the cores.
 type use struct {
-	mib float64
-	cpu time.Duration
+	own, files float64
+	cpu        time.Duration
 }
 
 func usage(daemons map[string]int) (map[string]use, error) {
 	all := map[string]use{}
 	for name, pid := range daemons {
-		mib, err := resident(pid)
+		own, files, err := resident(pid)
 		if err != nil {
 			return nil, err
 		}
@@ -79,25 +81,30 @@ func usage(daemons map[string]int) (map[string]use, error) {
 		if err != nil {
 			return nil, err
 		}
-		all[name] = use{mib, cpu}
+		all[name] = use{own, files, cpu}
 	}
 	return all, nil
 }
 
-// resident is a process's resident memory in MiB.
-func resident(pid int) (float64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+// resident is what a process has in memory, in MiB, as proc(5) tells it in /proc/PID/status.
+func resident(pid int) (own, files float64, err error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
-			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 64)
-			return kib / 1024, err
+	kib := map[string]float64{}
+	for line := range strings.Lines(string(data)) {
+		name, rest, _ := strings.Cut(line, ":")
+		if size, ok := strings.CutSuffix(strings.TrimSpace(rest), " kB"); ok {
+			if kib[name], err = strconv.ParseFloat(size, 64); err != nil {
+				return 0, 0, fmt.Errorf("%s of process %d: %w", name, pid, err)
+			}
 		}
 	}
-	return 0, fmt.Errorf("process %d has no VmRSS", pid)
+	if kib["VmRSS"] == 0 {
+		return 0, 0, fmt.Errorf("process %d has no VmRSS", pid)
+	}
+	return kib["RssAnon"] / 1024, (kib["RssFile"] + kib["RssShmem"]) / 1024, nil
 }
 
 // cpuTime is what a process has used of the cores since it started: the 14th and 15th field of /proc/PID/stat, proc(5).
