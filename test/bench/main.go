@@ -26,6 +26,7 @@ const (
 	goalOne, goalMany     = 2.0, 1.3
 	goalMemory, goalIdle  = 80.0, 1.0
 	image                 = cluster.RegistryHost + "/shop/catalog:1.0"
+	benchNode             = "n1" // as the lab names its first
 	many                  = 50
 	idleFor               = 30 * time.Second
 	settleBeforeMeasuring = 10 * time.Second
@@ -35,7 +36,7 @@ func main() {
 	binary := flag.String("binary", "", "headway executable (default: built anew)")
 	rounds := flag.Int("rounds", 15, "rounds of one pod")
 	manyRounds := flag.Int("many-rounds", 3, "rounds of many pods")
-	only := flag.String("only", "one,many,idle", "what to measure")
+	only := flag.String("only", "one,many,idle,node", "what to measure")
 	verbose := flag.Bool("v", false, "show what headway says on its standard error")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -85,7 +86,8 @@ func (b *bench) run(ctx context.Context, binary string) (err error) {
 	return errors.Join(
 		b.measure("one", func() error { return b.one(ctx) }),
 		b.measure("many", func() error { return b.fifty(ctx) }),
-		b.measure("idle", func() error { return b.idle(ctx, address) }))
+		b.measure("idle", func() error { return b.idle(ctx, address) }),
+		b.measure("node", func() error { return b.node(ctx) }))
 }
 
 // measure leaves out what was not asked for.
@@ -144,7 +146,7 @@ func (b *bench) fifty(ctx context.Context) error {
 // deploy commits a Deployment, measures until all its pods are ready, and takes it away again.
 func (b *bench) deploy(ctx context.Context, round, replicas int) (time.Duration, error) {
 	name := fmt.Sprintf("pod%d", round)
-	if err := b.c.Repo.Write("deployment.yaml", manifest(name, replicas)); err != nil {
+	if err := b.c.Repo.Write("deployment.yaml", manifest(name, replicas, "")); err != nil {
 		return 0, err
 	}
 	took, err := b.commit(ctx, "Add "+name)
@@ -185,7 +187,8 @@ func (b *bench) commit(ctx context.Context, message string) (time.Duration, erro
 	return time.Since(start), b.watch.untilStopped(ctx)
 }
 
-func manifest(name string, replicas int) string {
+// manifest is a Deployment and its config map; probe holds lines of its container that set probes.
+func manifest(name string, replicas int, probe string) string {
 	return fmt.Sprintf(`apiVersion: v1
 kind: ConfigMap
 metadata: {name: items, namespace: bench}
@@ -205,8 +208,8 @@ spec:
           image: %[3]s
           env: [{name: ITEMS_FILE, value: /etc/catalog/items}]
           volumeMounts: [{name: items, mountPath: /etc/catalog}]
-      volumes: [{name: items, configMap: {name: items}}]
-`, name, replicas, image)
+%[4]s      volumes: [{name: items, configMap: {name: items}}]
+`, name, replicas, image, probe)
 }
 
 // report prints a measure, its base and their ratio.
