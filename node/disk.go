@@ -21,7 +21,7 @@ import (
 //	peers.json            the other nodes
 //	tenure.json           what the leader last said of what must not run twice
 //	blobs/DIGEST          templates and config maps that pods here use
-//	pods/UID/pod.json     what the node knows of a pod
+//	pods/UID/pod.json     what the node knows of a pod: lines, of which the last counts
 //	pods/UID/logs/NAME/N  the log of run N of a container
 //	claims.json           the claims whose data is here
 //	claims/NAMESPACE/NAME what pods keep: it is no pod's, and goes only when an assignment releases it
@@ -180,40 +180,6 @@ func (d disk) keepBlobs(wanted map[api.Digest]bool) error {
 
 // podDir is where a pod's files are.
 func (d disk) podDir(uid string) string { return filepath.Join(d.dir, "pods", uid) }
-
-// saveRecord writes a pod's record. How a pod ended has to outlive the machine's power.
-func (d disk) saveRecord(r record) error {
-	return d.write(filepath.Join("pods", r.Placement.UID, "pod.json"), r, durably(r.Outcome.Phase != ""))
-}
-
-// records reads what is kept of every pod. A pod whose record cannot be read has a nil one, and its error is joined to
-// the others.
-func (d disk) records() (map[string]*record, error) {
-	entries, err := os.ReadDir(filepath.Join(d.dir, "pods"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	all := map[string]*record{}
-	var failed []error
-	for _, e := range entries {
-		var r record
-		err := d.read(filepath.Join("pods", e.Name(), "pod.json"), &r)
-		if err == nil && r.Placement.UID != e.Name() {
-			err = fmt.Errorf("%s: it is of pod %q", filepath.Join(d.podDir(e.Name()), "pod.json"), r.Placement.UID)
-		}
-		if err != nil {
-			all[e.Name()] = nil
-			if !errors.Is(err, fs.ErrNotExist) {
-				failed = append(failed, err)
-			}
-			continue
-		}
-		all[e.Name()] = &r
-	}
-	return all, errors.Join(failed...)
-}
 
 // etcDir is where the pod's files under /etc are.
 func (d disk) etcDir(uid string) string { return filepath.Join(d.runDir, "pods", uid, "etc") }

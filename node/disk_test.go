@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,8 +51,8 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 	if err := d.saveRecord(good); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string]string{"torn": `{"placement":{"uid":"to`, "empty": "", "moved": `{"placement":{"uid":"else"}}`} {
-		if err := d.writeData(filepath.Join("pods", name, "pod.json"), []byte(data), false); err != nil {
+	for name, data := range map[string]string{"torn": `{"placement":{"uid":"to`, "empty": "", "moved": `{"placement":{"uid":"else"}}` + "\n"} {
+		if err := d.writeData(filepath.Join("pods", name, filepath.Base(d.recordPath(name))), []byte(data), false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,5 +67,72 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 	}
 	if len(all) != 5 || all["good"] == nil || all["torn"] != nil || all["bare"] != nil {
 		t.Errorf("got %+v", all)
+	}
+}
+
+// TestARecordCutAnywhere cuts the file of a record as a failing disk would: there is always the newest record that was whole, and
+// what is written next counts again.
+func TestARecordCutAnywhere(t *testing.T) {
+	d := disk{dir: t.TempDir()}
+	path := d.recordPath("p")
+	var ends []int64 // where each record is whole
+	for attempt := range 5 {
+		r := record{IP: fmt.Sprint("10.0.0.", attempt)}
+		r.Placement.UID = "p"
+		if err := d.saveRecord(r); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, info.Size())
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := range int64(len(whole) + 1) {
+		want := -1
+		for i, end := range ends {
+			if end <= size {
+				want = i
+			}
+		}
+		if err := os.WriteFile(path, whole[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.record("p")
+		if want < 0 && err == nil || want >= 0 && (err != nil || got.IP != fmt.Sprint("10.0.0.", want)) {
+			t.Fatalf("cut at %d of %d: %+v, %v; want record %d", size, len(whole), got, err, want)
+		}
+		next := record{IP: "next"}
+		next.Placement.UID = "p"
+		if err := d.saveRecord(next); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.record("p"); err != nil || got.IP != "next" {
+			t.Fatalf("after one was cut at %d: %+v, %v", size, got, err)
+		}
+	}
+}
+
+// TestARecordsFileIsBegunAnew asks that a pod that restarts for years fills no disk.
+func TestARecordsFileIsBegunAnew(t *testing.T) {
+	d := disk{dir: t.TempDir()}
+	var r record
+	r.Placement.UID = "p"
+	for i := range 5000 {
+		r.IP = fmt.Sprint(i)
+		if err := d.saveRecord(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(d.recordPath("p"))
+	if err != nil || info.Size() > longestRecordFile {
+		t.Errorf("%v, %v", info, err)
+	}
+	if got, err := d.record("p"); err != nil || got.IP != r.IP {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -68,10 +68,9 @@ func (v *Volumes) Prepare(ctx context.Context, config node.VolumeConfig) (map[st
 	if !isName(config.UID) {
 		return nil, fmt.Errorf("volumes: the UID %q cannot be the name of a directory", config.UID)
 	}
-	for _, parent := range []string{v.dir, v.memory} {
-		if err := os.MkdirAll(filepath.Join(parent, config.UID), 0o711); err != nil {
-			return nil, err
-		}
+	// What is on disk makes its own: most pods have nothing there, and an inode in memory costs next to nothing.
+	if err := os.MkdirAll(filepath.Join(v.memory, config.UID), 0o711); err != nil {
+		return nil, err
 	}
 	paths := map[string]string{}
 	for _, spec := range config.Template.Spec.Volumes {
@@ -123,7 +122,9 @@ func (v *Volumes) prepare(config node.VolumeConfig, spec corev1.Volume) (path st
 		if source.EmptyDir == nil {
 			source.EmptyDir = &corev1.EmptyDirVolumeSource{}
 		}
-		err = emptyDir(path, source.EmptyDir)
+		if err = os.MkdirAll(filepath.Dir(path), 0o711); err == nil {
+			err = emptyDir(path, source.EmptyDir)
+		}
 	default:
 		return v.write(config, spec, keep)
 	}

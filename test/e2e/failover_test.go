@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -182,7 +183,8 @@ func (s *stage) finished(p api.PodStatus) time.Time {
 	var record struct {
 		Ends map[string]struct{ Finished time.Time }
 	}
-	if err := json.Unmarshal(data, &record); err != nil {
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &record); err != nil { // the newest
 		s.Fatal(err)
 	}
 	return record.Ends[p.Containers[0].Name].Finished
