@@ -42,6 +42,10 @@ func canaryOf(d *appsv1.Deployment) *canary {
 // the template has been in place as a whole: what was good once comes back at once.
 func (r *rollout) steps() {
 	s := &r.status
+	if r.isBlueGreen() {
+		r.switchOver()
+		return
+	}
 	if r.canary == nil || r.blocked || r.back != "" || !s.Completed.IsZero() || r.countOther() == 0 || s.Stable == s.Template {
 		return
 	}
@@ -88,8 +92,11 @@ func (r *rollout) liftsStep() string {
 		return fmt.Sprintf("%s: %s ends step %d", api.PromoteAnnotation, r.canary.promotion, c.Step)
 	}
 	pause := r.canary.Steps[c.Step-1].Pause
-	if pause == 0 {
+	switch pause {
+	case api.UntilPromoted:
 		return ""
+	case 0:
+		return "they are available"
 	}
 	end := c.Reached.Add(pause)
 	r.wakeAt(end)
@@ -174,11 +181,17 @@ func (r *rollout) countOther() int {
 
 // describeBegin names a step that begins.
 func (r *rollout) describeBegin(step int) string {
+	if r.canary.BlueGreen {
+		return "step 1 of 1, beside the old pods and without connections"
+	}
 	return fmt.Sprintf("step %d of %d, %s", step, len(r.canary.Steps), r.canary.Steps[step-1].Weight)
 }
 
 // describeNext says what follows on a step, and why.
 func (r *rollout) describeNext(why string) string {
+	if r.canary.BlueGreen {
+		return "all connections go to the new pods and the old ones end, since " + why
+	}
 	if next := r.status.Canary.Step; next <= len(r.canary.Steps) {
 		return r.describeBegin(next) + ", since " + why
 	}
@@ -191,9 +204,9 @@ func (r *rollout) describeStep() string {
 	step := r.canary.Steps[c.Step-1]
 	s := r.describeBegin(c.Step)
 	switch {
-	case c.Reached.IsZero():
+	case c.Reached.IsZero() || step.Pause == 0:
 		return s
-	case step.Pause > 0:
+	case step.Pause != api.UntilPromoted:
 		return s + ", until " + c.Reached.Add(step.Pause).UTC().Format(time.RFC3339)
 	}
 	return s + fmt.Sprintf(", until a commit sets %s to %s/%d", api.PromoteAnnotation, api.ShortCommit(r.status.Commit), c.Step)

@@ -36,10 +36,19 @@ func (p *pass) deployment(w workload, d *appsv1.Deployment) {
 		limits.surge, limits.unavailable = rollingLimits(d.Spec.Strategy.RollingUpdate, limits.replicas)
 	}
 	limits.canary = canaryOf(d)
+	if limits.isBlueGreen() {
+		limits.surge = limits.replicas // whatever maxSurge says
+	}
 	r := p.newRollout(w, limits)
 	r.noteCanary()
+	r.noteServing()
 	r.stopGone()
+	if r.isBlueGreen() {
+		r.stopIdle()
+	}
 	switch {
+	case r.isBlueGreen() && r.active() != r.template.Digest:
+		r.beside()
 	case r.held != "":
 		r.hold()
 	case recreates:
@@ -100,6 +109,9 @@ func (r *rollout) roll() {
 	going := clamp(budget, oldWaiting)
 	going += clamp(min(budget-going, available-floor), oldAvailable)
 	going = r.stopOutdated(old[len(old)-going:])
+	if going == 0 && r.onStep() { // else a node could not be drained until the step is over
+		going = r.leaveDrained(r.live)
+	}
 	total -= going
 
 	// Where what is left of the excess cannot be taken from old pods, new ones that nobody relies on yet make way.

@@ -73,7 +73,7 @@ func (p *pass) count(b *budget) {
 		if !b.selector.Matches(labels.Set(pod.Labels)) {
 			continue
 		}
-		if isLive(pod) && pod.Ready && !p.stopped[pod] {
+		if isLive(pod) && pod.Ready && !p.stopped[pod] && !p.isIdle(pod) {
 			healthy++
 		}
 		n, known := p.want.replicas[pod.Owner]

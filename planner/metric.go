@@ -186,7 +186,7 @@ func total(groups ...[]sample) (used, requested float64, pods int) {
 func (a *autoscaler) samples(g gauge) samples {
 	var s samples
 	for _, pod := range a.owned[a.target.Ref] {
-		if !isLive(pod) {
+		if !isLive(pod) || a.isIdle(pod) {
 			continue
 		}
 		usage, known := a.usage[pod.UID]

@@ -111,17 +111,18 @@ type pass struct {
 	stopped  map[*Pod]bool                   // by this plan
 	holds    map[api.Ref]bool                // what Git does not hold, but is not deleted
 	zones    zones
-	canaries map[api.Ref]weighing  // the rollouts in steps
-	byUID    map[string]*Pod       // nil where there are none
-	usage    map[string]Usage      // the newest by pod UID
-	scaled   map[api.Ref]int       // what autoscalers make of their targets
-	quotas   map[string][]*quota   // by namespace, those that were asked for
-	budgets  []budget              // with what is left of each
-	failed   map[promotion]api.Ref // those of which a rollout failed, and which one
-	sites    *sites                // nil until a pod with claims is made
-	bindings *bindings             // of claims and declared volumes
-	ownKnown bool                  // the bindings know of directories that no node has reported yet
-	refused  map[api.Ref]bool      // the workloads whose refusal has been told
+	canaries map[api.Ref]weighing   // the rollouts in steps
+	serving  map[api.Ref]api.Digest // the templates that serve alone, of blue-green rollouts
+	byUID    map[string]*Pod        // nil where there are none
+	usage    map[string]Usage       // the newest by pod UID
+	scaled   map[api.Ref]int        // what autoscalers make of their targets
+	quotas   map[string][]*quota    // by namespace, those that were asked for
+	budgets  []budget               // with what is left of each
+	failed   map[promotion]api.Ref  // those of which a rollout failed, and which one
+	sites    *sites                 // nil until a pod with claims is made
+	bindings *bindings              // of claims and declared volumes
+	ownKnown bool                   // the bindings know of directories that no node has reported yet
+	refused  map[api.Ref]bool       // the workloads whose refusal has been told
 	// templates are those of the wanted workloads; nil until they are asked for.
 	templates map[api.Digest]*api.PodTemplate
 	// records are what is known of Jobs, kept what the plan keeps of them; runRefs are the known runs of CronJobs.
@@ -145,6 +146,7 @@ func newPass(in Input, want *wanted) *pass {
 		holds:     map[api.Ref]bool{},
 		usage:     make(map[string]Usage, len(in.Usage)),
 		scaled:    map[api.Ref]int{},
+		serving:   map[api.Ref]api.Digest{},
 		quotas:    map[string][]*quota{},
 		budgets:   slices.Clone(want.budgets),
 		refused:   map[api.Ref]bool{},
@@ -176,6 +178,9 @@ func newPass(in Input, want *wanted) *pass {
 	slices.SortFunc(p.nodes, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range in.Rollouts {
 		p.previous[in.Rollouts[i].Ref] = &in.Rollouts[i]
+		if c := in.Rollouts[i].Canary; c != nil && c.Serving != "" {
+			p.serving[in.Rollouts[i].Ref] = c.Serving // until this pass knows better
+		}
 	}
 	for _, u := range in.Usage {
 		if known, ok := p.usage[u.UID]; !ok || u.newer(known) {

@@ -189,7 +189,11 @@ func (r *rollout) fill(n int, template Template) {
 		if r.name != "" {
 			id.Pod.Name = r.name
 		}
-		r.create(id, template, r.creationReason(last[slot]))
+		reason := r.creationReason(last[slot])
+		if r.held == "" && last[slot] != nil && template.Digest != r.template.Digest {
+			reason = "replaces " + last[slot].Pod.Name + ", whose template stays for now"
+		}
+		r.create(id, template, reason)
 		n--
 	}
 }
@@ -205,15 +209,16 @@ func (r *rollout) hold() {
 		r.stopSurplus(r.live[limit:], r.surplusReason())
 	}
 	if template, known := r.heldTemplate(); known {
-		r.fill(r.replicas-min(len(r.live), limit)+r.leaveDrained(), template)
+		r.fill(r.replicas-min(len(r.live), limit)+r.leaveDrained(r.live), template)
 	}
 }
 
-// leaveDrained stops pods on nodes that are being drained, as far as enough others are available. It gives their number.
-func (r *rollout) leaveDrained() int {
+// leaveDrained stops those of the pods that are on nodes that are being drained, as far as enough others are available. It
+// gives their number.
+func (r *rollout) leaveDrained(pods []*Pod) int {
 	gone := 0
-	spare := r.countAvailable(r.live) - max(0, r.replicas-max(1, r.unavailable))
-	for _, pod := range slices.Backward(r.live) {
+	spare := r.countAvailable(pods) - max(0, r.replicas-max(1, r.unavailable))
+	for _, pod := range slices.Backward(pods) {
 		switch {
 		case !r.drained(pod) || r.stopped[pod]:
 		case !r.available(pod):

@@ -70,7 +70,7 @@ func (p *pass) route(s service, address string) api.Route {
 // endpoints are the pods that the service selects and that may take connections now.
 func (p *pass) endpoints(s service, index labelIndex) []api.Endpoint {
 	endpoints := []api.Endpoint{}
-	for _, pod := range index.matching(s.ref.Namespace, s.spec.Selector) {
+	for _, pod := range p.withoutIdle(index.matching(s.ref.Namespace, s.spec.Selector)) {
 		if pod.IP == "" || !p.serves(pod) || !pod.Ready && !s.spec.PublishNotReadyAddresses {
 			continue
 		}

@@ -128,6 +128,9 @@ func (r *rollout) state() (api.RolloutState, string) {
 	if pod := r.crashLooping(); pod != nil {
 		return api.RolloutStalled, fmt.Sprintf("%s crash-loops, and the last good pods keep serving: %s", pod.Pod.Name, r.progress())
 	}
+	if r.onStep() && !r.status.Canary.Reached.IsZero() && r.status.Progressed.Equal(r.in.Now) {
+		return api.RolloutProgressing, r.progress() // it waits as it was asked to, and no deadline runs
+	}
 	end := r.status.Progressed.Add(r.deadline)
 	if !r.in.Now.Before(end) {
 		return api.RolloutStalled, fmt.Sprintf("no progress for %s: %s", r.deadline, r.progress())

@@ -164,6 +164,9 @@ func newDeployment(meta metav1.ObjectMeta, f fields) *appsv1.Deployment {
 	if steps, ok := f.take("canary"); ok { // 10%_5m,50%
 		metav1.SetMetaDataAnnotation(&d.ObjectMeta, api.RolloutAnnotation, "canary "+strings.ReplaceAll(steps, "_", " "))
 	}
+	if steps, ok := f.take("rollout"); ok { // blue-green_5m
+		metav1.SetMetaDataAnnotation(&d.ObjectMeta, api.RolloutAnnotation, strings.ReplaceAll(steps, "_", " "))
+	}
 	d.Spec.Replicas = f.number("replicas")
 	d.Spec.ProgressDeadlineSeconds = f.number("deadline")
 	if s := f.number("minReady"); s != nil {
@@ -178,6 +181,9 @@ func newDeployment(meta metav1.ObjectMeta, f fields) *appsv1.Deployment {
 		d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
 	}
 	d.Spec.Template.Labels = map[string]string{"app": meta.Name}
+	if track, ok := f.take("track"); ok {
+		d.Spec.Template.Labels["track"] = track
+	}
 	if _, ok := f.take("live"); ok {
 		d.Spec.Template.Annotations = map[string]string{api.ConfigAnnotation: api.ConfigLive}
 	}
@@ -399,6 +405,9 @@ func newService(meta metav1.ObjectMeta, f fields) *corev1.Service {
 	s := &corev1.Service{ObjectMeta: meta}
 	if app, ok := f.take("app"); ok {
 		s.Spec.Selector = map[string]string{"app": app}
+	}
+	if track, ok := f.take("track"); ok {
+		s.Spec.Selector = map[string]string{"track": track}
 	}
 	s.Spec.ClusterIP, _ = f.take("ip")
 	port := corev1.ServicePort{Port: 80}
