@@ -75,6 +75,8 @@ type Conn struct {
 	levels    levels
 	keeping   keeping
 	routes    routeWriter
+
+	assignments, reports ledger
 }
 
 // Connect reaches the bus. Without Wait, it is an error if that fails at the first attempt or ctx ends before; with

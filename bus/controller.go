@@ -31,16 +31,22 @@ func (c *Conn) State(ctx context.Context) (State, error) {
 	if s.Nodes, err = all(ctx, c, wire.Nodes, func(n api.NodeInfo) string { return n.Name }); err != nil {
 		return State{}, err
 	}
-	if s.Assignments, err = all(ctx, c, wire.Assignments, func(a api.Assignment) string { return a.Node }); err != nil {
+	assignments, err := c.assignments.readAll(ctx, c, wire.Assignments)
+	if err != nil {
 		return State{}, err
 	}
+	s.Assignments = decodeAll(c, assignments, func(a api.Assignment) string { return a.Node })
 	if s.Statuses, err = all(ctx, c, wire.Statuses, func(s api.NodeStatus) string { return s.Node }); err != nil {
 		return State{}, err
 	}
 	if s.Routes, s.RouteRevision, err = c.currentRoutes(ctx); err != nil {
 		return State{}, err
 	}
-	report, err := c.Report(ctx)
+	reports, err := c.reports.readAll(ctx, c, wire.Reports)
+	if err != nil {
+		return State{}, err
+	}
+	report, err := decodeReport(reports)
 	switch {
 	case err == nil:
 		s.Report = &report
@@ -62,6 +68,7 @@ func all[T any](ctx context.Context, c *Conn, bucket string, name func(T) string
 func (c *Conn) currentRoutes(ctx context.Context) ([]api.Route, uint64, error) {
 	id, err := c.identify(ctx, wire.Stream(wire.Routes))
 	if errors.Is(err, errNoStore) {
+		c.routes.found(storeID{})
 		return nil, 0, nil
 	}
 	if err != nil {
@@ -72,17 +79,18 @@ func (c *Conn) currentRoutes(ctx context.Context) ([]api.Route, uint64, error) {
 	if err := w.read(ctx); err != nil {
 		return nil, 0, err
 	}
+	c.routes.found(id)
 	table := (&tableReader{conn: c}).table(&v)
 	return table.Routes, table.Revision, nil
 }
 
-// PutAssignment stores the complete set of pods of a node.
+// PutAssignment stores the complete set of pods of a node. It gives ErrOverwritten if somebody else has stored another since
+// State was read.
 func (c *Conn) PutAssignment(ctx context.Context, a api.Assignment) error {
 	if err := checkName("node", a.Node); err != nil {
 		return err
 	}
-	_, err := c.put(ctx, wire.Assignments, a.Node, a)
-	return err
+	return c.assignments.put(ctx, c, wire.Assignments, a.Node, a)
 }
 
 // WatchStatuses calls fn with each newest status of each node, until ctx is done.
@@ -114,8 +122,7 @@ func (c *Conn) WatchAcks(ctx context.Context, fn func(api.Ack)) error {
 
 // PutReport stores what the controller says of the whole.
 func (c *Conn) PutReport(ctx context.Context, report api.Report) error {
-	_, err := c.put(ctx, wire.Reports, wire.ReportKey, report)
-	return err
+	return c.reports.put(ctx, c, wire.Reports, wire.ReportKey, report)
 }
 
 // Report reads it; ErrNotFound when no controller has reported yet.
@@ -124,6 +131,10 @@ func (c *Conn) Report(ctx context.Context) (api.Report, error) {
 	if err != nil {
 		return api.Report{}, err
 	}
+	return decodeReport(entries)
+}
+
+func decodeReport(entries map[string]entry) (api.Report, error) {
 	e, ok := entries[wire.ReportKey]
 	if !ok {
 		return api.Report{}, fmt.Errorf("no controller has reported yet: %w", ErrNotFound)

@@ -105,6 +105,31 @@ type routeWriter struct {
 	keys  map[string]struct{}
 	mark  mark
 	whole bool
+	// base is how the bucket was before State read it, or when this connection last wrote to it since then.
+	base storeID
+}
+
+// found takes in how the bucket was before State read it. This connection may have written to it meanwhile.
+func (w *routeWriter) found(id storeID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.base.epoch != id.epoch || w.base.last < id.last {
+		w.base = id
+	}
+}
+
+// isBase reports whether the bucket is as this connection has read or left it, as far as that is known.
+func (w *routeWriter) isBase(id storeID) bool {
+	return w.base.epoch == 0 || w.base.epoch == id.epoch && (w.base.last == 0 || w.base.last == id.last)
+}
+
+// settle takes in what a write came to. How far one came that failed is read the next time.
+func (w *routeWriter) settle(err error) error {
+	w.base.last = w.last
+	if err != nil {
+		w.epoch, w.base.last = 0, 0
+	}
+	return err
 }
 
 // PutRoutes stores the routes that changed and removes those that are gone. It returns the revision of the table that
@@ -127,8 +152,7 @@ func (c *Conn) PutRoutes(ctx context.Context, term api.Term, changed []api.Route
 	if w.last, err = c.publishAll(ctx, messages, w.last); err == nil && w.whole {
 		err = w.putMark(ctx, c, term)
 	}
-	if err != nil {
-		w.epoch = 0 // how far it came is read the next time
+	if err := w.settle(err); err != nil {
 		return 0, fmt.Errorf("put routes: %w", err)
 	}
 	return w.epoch + w.last, nil
@@ -145,14 +169,14 @@ func (c *Conn) CompleteRoutes(ctx context.Context, term api.Term) error {
 	if w.whole && w.mark.Term == term {
 		return nil
 	}
-	if err := w.putMark(ctx, c, term); err != nil {
-		w.epoch = 0
+	if err := w.settle(w.putMark(ctx, c, term)); err != nil {
 		return fmt.Errorf("complete the routes: %w", err)
 	}
 	return nil
 }
 
-// catchUp reads the bucket unless it is as this connection left it, and refuses a leader that has been followed.
+// catchUp reads the bucket unless it is as this connection left it, and refuses a leader that has been followed, or that
+// does not know what somebody else has written.
 func (w *routeWriter) catchUp(ctx context.Context, c *Conn, term api.Term) error {
 	id, err := c.identify(ctx, wire.Stream(wire.Routes))
 	if errors.Is(err, errNoStore) {
@@ -182,6 +206,9 @@ func (w *routeWriter) catchUp(ctx context.Context, c *Conn, term api.Term) error
 	}
 	if w.mark.Term > term {
 		return fmt.Errorf("%w: term %d has written the routes, this is term %d", ErrStaleTerm, w.mark.Term, term)
+	}
+	if !w.isBase(id) {
+		return ErrOverwritten
 	}
 	return nil
 }
@@ -221,7 +248,9 @@ func (w *routeWriter) messages(changed []api.Route, deleted []api.Ref) ([]*nats.
 	return messages, nil
 }
 
-// publishAll stores messages of the routes bucket in their order, without waiting for each, and returns the sequence of the last.
+// publishAll stores messages of the routes bucket in their order, without waiting for each, and returns the sequence of the
+// last. Each is refused unless it comes next after last and those before it: what a leader sent before it was followed
+// changes nothing when it comes late.
 func (c *Conn) publishAll(ctx context.Context, messages []*nats.Msg, last uint64) (uint64, error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
@@ -229,8 +258,8 @@ func (c *Conn) publishAll(ctx context.Context, messages []*nats.Msg, last uint64
 	defer deny(nil)
 	defer c.denials.expect(wire.Key(wire.Routes, ""), func() { deny(ErrDenied) })()
 	pending := make([]jetstream.PubAckFuture, 0, len(messages))
-	for _, m := range messages {
-		future, err := c.js.PublishMsgAsync(m)
+	for i, m := range messages {
+		future, err := c.js.PublishMsgAsync(m, jetstream.WithExpectLastSequence(last+uint64(i)))
 		if err != nil {
 			return last, fmt.Errorf("store %s: %w", m.Subject, unavailable(err))
 		}
@@ -241,6 +270,9 @@ func (c *Conn) publishAll(ctx context.Context, messages []*nats.Msg, last uint64
 		case ack := <-future.Ok():
 			last = ack.Sequence
 		case err := <-future.Err():
+			if isOutOfSequence(err) {
+				err = ErrOverwritten
+			}
 			return last, fmt.Errorf("store %s: %w", messages[i].Subject, unavailable(err))
 		case <-ctx.Done():
 			return last, fmt.Errorf("store %s: %w", messages[i].Subject, context.Cause(ctx))
@@ -253,6 +285,9 @@ func (c *Conn) publishAll(ctx context.Context, messages []*nats.Msg, last uint64
 func (w *routeWriter) putMark(ctx context.Context, c *Conn, term api.Term) error {
 	m := mark{Term: term, Count: len(w.keys)}
 	seq, err := c.put(ctx, wire.Routes, wire.MarkKey, m, jetstream.WithExpectLastSequence(w.last))
+	if isOutOfSequence(err) {
+		return ErrOverwritten
+	}
 	if err != nil {
 		return err
 	}

@@ -192,3 +192,27 @@ func TestRoutesFollow(t *testing.T) {
 		}
 	})
 }
+
+// TestRoutesOverwritten has a leader write what it has not seen another write: it is told, and changes nothing.
+func TestRoutesOverwritten(t *testing.T) {
+	s := externalSite(t)
+	older, newer := keeper(t, s), keeper(t, s)
+	ctx := t.Context()
+	_, err := older.PutRoutes(ctx, 1, []api.Route{route("a", "10.0.0.1")}, nil)
+	must(t, err)
+	must(t, older.CompleteRoutes(ctx, 1))
+	_, err = newer.State(ctx)
+	must(t, err)
+	_, err = older.PutRoutes(ctx, 1, []api.Route{route("b", "10.0.0.1")}, nil)
+	must(t, err)
+	if _, err := newer.PutRoutes(ctx, 2, []api.Route{route("a", "10.0.0.2")}, nil); !errors.Is(err, bus.ErrOverwritten) {
+		t.Errorf("routes are put over others that were not read: %v", err)
+	}
+	state, err := newer.State(ctx)
+	must(t, err)
+	if len(state.Routes) != 2 || state.RouteRevision == 0 {
+		t.Errorf("the routes are %+v", state.Routes)
+	}
+	_, err = newer.PutRoutes(ctx, 2, []api.Route{route("a", "10.0.0.2")}, nil)
+	must(t, err)
+}

@@ -165,8 +165,11 @@ func (l *leader) loop(ctx context.Context) error {
 		if changed || passed(again, now) || passed(l.state.due(), now) {
 			again = time.Time{}
 			err := l.pass(ctx, now)
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return ctx.Err()
+			case isOverwritten(err):
+				return err
 			}
 			if err != nil {
 				again = time.Now().Add(wait.next())

@@ -71,6 +71,9 @@ func (d *desk) run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			if isOverwritten(err) {
+				return err
+			}
 			if err == nil {
 				wait = backoff{}
 				break

@@ -79,6 +79,7 @@ type fakeBus struct {
 	events      []api.Event
 	writes      []string            // all that was written, in order
 	faults      map[string]int      // how many of the next writes of a kind fail
+	overwritten string              // the next write of this kind is over what somebody else has written
 	turn        level[int]          // changes with everything
 	beats       func(api.Heartbeat) // the leader's watch of heartbeats
 	grants      []api.Grant         // the leader's answers
@@ -88,6 +89,12 @@ type fakeBus struct {
 	left        map[podKey]uint64   // when pods left the routes
 	timedOut    map[api.Ref]bool    // pods whose drain the controller gave up
 }
+
+// overwrittenError is what package bus says of a write over what its leader has not read.
+type overwrittenError struct{}
+
+func (overwrittenError) Error() string     { return "somebody else has written there since" }
+func (overwrittenError) Overwritten() bool { return true }
 
 func newFakeBus() *fakeBus {
 	b := &fakeBus{lease: make(chan struct{}, 1), faults: map[string]int{}}
@@ -114,6 +121,10 @@ func (b *fakeBus) write(kind, what string, change func() error) error {
 	if b.faults[kind] > 0 {
 		b.faults[kind]--
 		return fmt.Errorf("fault injected into %s", kind)
+	}
+	if b.overwritten == kind {
+		b.overwritten = ""
+		return fmt.Errorf("write: %w", overwrittenError{})
 	}
 	if err := change(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"time"
 
@@ -79,6 +80,16 @@ type Bus interface {
 	WatchBeats(ctx context.Context, fn func(api.Heartbeat)) error
 
 	Writer
+}
+
+// isOverwritten reports whether the bus refused a write because it does not hold what this leader has read or written: then
+// the leader knows too little to go on, and begins anew.
+func isOverwritten(err error) bool {
+	var refused interface {
+		error
+		Overwritten() bool
+	}
+	return errors.As(err, &refused) && refused.Overwritten()
 }
 
 // A Writer is what a leader writes to.

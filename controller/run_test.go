@@ -289,6 +289,29 @@ func TestBusFails(t *testing.T) {
 	})
 }
 
+// TestOverwritten has the bus refuse a write of each kind because somebody else has written: the leader begins anew, and
+// starts nothing twice.
+func TestOverwritten(t *testing.T) {
+	for _, kind := range []string{"assignment", "routes", "report"} {
+		t.Run(kind, func(t *testing.T) {
+			inCluster(t, 3, func(c *cluster) {
+				c.start()
+				c.settle()
+				c.commit("c1", webV1, "service web")
+				c.wait(10 * time.Second)
+				c.bus.mu.Lock()
+				c.bus.overwritten = kind
+				c.bus.mu.Unlock()
+				c.commit("c2", webV2, "service web")
+				c.wait(time.Minute)
+				c.expect("term", c.report().Term, api.Term(2))
+				c.expect("images", c.images(), "v2")
+				c.expect("starts", c.starts(), 6)
+			})
+		})
+	}
+}
+
 // TestWritesFail: every kind of write fails some times, and nothing is lost.
 func TestWritesFail(t *testing.T) {
 	inCluster(t, 3, func(c *cluster) {

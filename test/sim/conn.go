@@ -42,6 +42,7 @@ type conn struct {
 	term      api.Term // of its rule, if it leads
 	rule      int      // which of all rules that is
 	routes    routeWriter
+	ledger    ledger
 
 	mu   sync.Mutex
 	lost chan struct{} // closed when the store is found to be lost
@@ -167,6 +168,8 @@ func (c *conn) State(ctx context.Context) (controller.State, error) {
 	err := c.call(ctx, "state", func() error {
 		s := c.world.store
 		table := s.table()
+		c.ledger.read(s)
+		c.routes.base = storePoint{s.epoch, s.routeSeq}
 		found = controller.State{
 			Nodes:         valuesOf[api.NodeInfo](s, inNodes),
 			Assignments:   valuesOf[api.Assignment](s, inAssignments),
@@ -216,15 +219,21 @@ func (c *conn) PutBlob(ctx context.Context, digest api.Digest, data []byte) erro
 
 // PutAssignment stores what a node is to run.
 func (c *conn) PutAssignment(ctx context.Context, a api.Assignment) error {
-	return c.call(ctx, "assignment "+a.Node, func() error {
+	at := c.ledger.expected(a.Node)
+	err := c.call(ctx, "assignment "+a.Node, func() error {
+		s := c.world.store
+		if !at.allows(storePoint{s.epoch, s.values[inAssignments][a.Node].seq}) {
+			return errOverwritten
+		}
 		c.world.wrote(c, "assignment of %s, term %d.%d at %s: %s", a.Node, a.Term, a.Sequence, api.ShortCommit(a.Commit), describeAll(a.Pods))
 		c.world.checkAssignment(c, a)
-		c.world.put(inAssignments, a.Node, a)
+		c.ledger.wrote(s, a.Node, c.world.put(inAssignments, a.Node, a))
 		if m := c.world.machine(a.Node); m != nil {
 			m.assigned(a)
 		}
 		return nil
 	})
+	return c.ledger.doubt(a.Node, err)
 }
 
 func describeAll(pods []api.Placement) string {
@@ -237,10 +246,18 @@ func describeAll(pods []api.Placement) string {
 
 // PutReport stores what the controller says of the whole.
 func (c *conn) PutReport(ctx context.Context, r api.Report) error {
-	return c.tell(ctx, "report", func() error {
-		c.world.store.report = &r
+	at := c.ledger.expected(reportKey)
+	err := c.tell(ctx, reportKey, func() error {
+		s := c.world.store
+		if !at.allows(storePoint{s.epoch, s.reportSeq}) {
+			return errOverwritten
+		}
+		s.seq++
+		s.report, s.reportSeq = &r, s.seq
+		c.ledger.wrote(s, reportKey, s.seq)
 		return nil
 	})
+	return c.ledger.doubt(reportKey, err)
 }
 
 // PublishEvent says what happened.

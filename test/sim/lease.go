@@ -12,6 +12,8 @@ import (
 	"headway.dev/headway/controller"
 )
 
+var errConflict = errors.New("somebody else has written since it was read")
+
 // A leaseRecord is the lease as the leader's bucket holds it.
 type leaseRecord struct {
 	holder string // empty when it was given back

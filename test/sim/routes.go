@@ -10,10 +10,7 @@ import (
 	"headway.dev/headway/api"
 )
 
-var (
-	errStaleTerm = errors.New("a later leader has written the routes")
-	errConflict  = errors.New("somebody else has written since it was read")
-)
+var errStaleTerm = errors.New("a later leader has written the routes")
 
 // A routeWriter is what a connection has written to the routes, so that a change costs no reading: as in package bus.
 type routeWriter struct {
@@ -21,6 +18,16 @@ type routeWriter struct {
 	keys        map[api.Ref]bool
 	mark        routeMark
 	whole       bool
+	base        storePoint // how the routes were when they were read or last written
+}
+
+// settle takes in what a write came to. How far one came that failed is read the next time.
+func (w *routeWriter) settle(err error) error {
+	w.base.seq = w.last
+	if err != nil {
+		w.epoch, w.base.seq = 0, 0
+	}
+	return err
 }
 
 // PutRoutes stores the routes that changed and removes those that are gone, and closes the change with a mark, in as many
@@ -52,8 +59,7 @@ func (c *conn) PutRoutes(ctx context.Context, term api.Term, changed []api.Route
 	if err == nil && w.whole {
 		err = c.putMark(ctx, term)
 	}
-	if err != nil {
-		w.epoch = 0 // how far it came is read the next time
+	if err := w.settle(err); err != nil {
 		return 0, fmt.Errorf("put routes: %w", err)
 	}
 	return w.epoch + w.last, nil
@@ -68,8 +74,7 @@ func (c *conn) CompleteRoutes(ctx context.Context, term api.Term) error {
 	if w.whole && w.mark.term == term {
 		return nil
 	}
-	if err := c.putMark(ctx, term); err != nil {
-		w.epoch = 0
+	if err := w.settle(c.putMark(ctx, term)); err != nil {
 		return fmt.Errorf("complete the routes: %w", err)
 	}
 	return nil
@@ -91,11 +96,16 @@ func (c *conn) catchUp(ctx context.Context, term api.Term) error {
 	if err != nil {
 		return err
 	}
+	base := w.base
 	if now.epoch != w.epoch || now.last != w.last {
 		*w = now
+		w.base = base
 	}
 	if w.mark.term > term {
 		return fmt.Errorf("%w: term %d, and this is term %d", errStaleTerm, w.mark.term, term)
+	}
+	if !base.allows(storePoint{now.epoch, now.last}) {
+		return errOverwritten
 	}
 	w.keys = maps.Clone(w.keys)
 	return nil
@@ -103,9 +113,12 @@ func (c *conn) catchUp(ctx context.Context, term api.Term) error {
 
 // publishRoutes stores the messages of a change, one after the other: when it fails, some may be there.
 func (c *conn) publishRoutes(ctx context.Context, changed []api.Route, deleted []api.Ref) error {
-	var last uint64
+	last, epoch := c.routes.last, c.routes.epoch
 	err := c.call(ctx, "write routes", func() error {
 		s, n := c.world.store, len(changed)+len(deleted)
+		if s.routeSeq != last || s.epoch != epoch {
+			return errOverwritten
+		}
 		d := c.world.chance.roll("half a change " + c.name)
 		done := n
 		if d.percent(c.world.weather.lost) {
@@ -156,7 +169,7 @@ func (c *conn) putMark(ctx context.Context, term api.Term) error {
 	err := c.call(ctx, "mark routes", func() error {
 		s := c.world.store
 		if s.routeSeq != last || s.epoch != epoch {
-			return errConflict
+			return errOverwritten
 		}
 		s.routeSeq++
 		next.seq = s.routeSeq

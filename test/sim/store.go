@@ -31,6 +31,8 @@ type store struct {
 	routeSeq uint64
 	mark     routeMark
 	report   *api.Report
+	// reportSeq is its sequence.
+	reportSeq uint64
 }
 
 // An entry is one value with its sequence.
@@ -92,13 +94,14 @@ func valueOf[T any](s *store, bucket, key string) (value T, ok bool) {
 	return value, ok
 }
 
-// put stores a value that watches follow.
-func (w *world) put(bucket, key string, value any) {
+// put stores a value that watches follow, and gives its sequence.
+func (w *world) put(bucket, key string, value any) uint64 {
 	seq := w.store.put(bucket, key, value)
 	epoch := w.store.epoch
 	for _, c := range w.conns() {
 		c.announce(bucket, key, epoch, entry{seq, value})
 	}
+	return seq
 }
 
 // loseStore empties the store. Whoever is connected notices sooner or later.
