@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// leastGrace is what a process has between SIGTERM and SIGKILL if its grace was spent before: by its preStop hook, or by
+// leastGrace is what a process has between being asked to end and SIGKILL if its grace was spent before: by its preStop hook, or by
 // waiting for its turn.
 const leastGrace = 2 * time.Second
 
@@ -134,7 +134,7 @@ func (p *pod) isLast(c *container) bool {
 
 // terminate asks a container's first process to end.
 func (p *pod) terminate(ctx context.Context, t target) error {
-	if err := p.host.config.Runtime.Signal(ctx, t.id, syscall.SIGTERM); err != nil {
+	if err := p.host.config.Runtime.Stop(ctx, t.id); err != nil {
 		return err
 	}
 	if c := p.current(t.id); c != nil {

@@ -126,6 +126,9 @@ type Runtime interface {
 	Create(ctx context.Context, config ContainerConfig) (id string, err error)
 	// Start starts it. One that runs is success.
 	Start(ctx context.Context, id string) error
+	// Stop asks its first process to end, by the signal that its image names for that, or else SIGTERM. A container that is
+	// gone or has ended is success.
+	Stop(ctx context.Context, id string) error
 	// Signal sends a signal to its first process. A container that is gone or has ended is success.
 	Signal(ctx context.Context, id string, signal syscall.Signal) error
 	// Remove kills what still runs and deletes the container with its snapshot. One that is gone is success.

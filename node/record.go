@@ -63,7 +63,7 @@ type ending struct {
 	Shutdown bool `json:"shutdown,omitempty"`
 	// PreStop is set when that hook is over, however it ended.
 	PreStop bool      `json:"preStop,omitempty"`
-	Told    time.Time `json:"told,omitzero"` // when its first process was sent SIGTERM
+	Told    time.Time `json:"told,omitzero"` // when its first process was asked to end
 }
 
 // An end of a container counts once, however often the daemon restarts after it. It stands in for the container when

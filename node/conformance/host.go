@@ -28,6 +28,8 @@ type Host struct {
 	Sandbox func(t testing.TB, uid string) node.Sandbox
 	// Image is on the machine and holds busybox: sh, echo, sleep, cat, dd, id, pwd, hostname and readlink.
 	Image string
+	// StopsBy makes an image like Image that names a signal to stop its containers by, for TestRuntime.
+	StopsBy func(t testing.TB, signal string) (image string)
 	// Volumes make what TestFiles mounts; the other suites need none.
 	Volumes node.Volumes
 }

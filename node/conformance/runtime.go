@@ -35,6 +35,7 @@ func TestRuntime(t *testing.T, open func(t *testing.T) Host) {
 		{"CreateTwice", testCreateTwice},
 		{"Restart", testRestart},
 		{"Signal", testSignal},
+		{"Stop", testStop},
 		{"Remove", testRemove},
 		{"Process", testProcess},
 		{"NoSuchCommand", testNoSuchCommand},
@@ -127,37 +128,6 @@ func testRestart(s *suite) {
 	}
 	if c, _ := s.find(second); c.State != node.ContainerRunning {
 		s.Errorf("removing the first attempt changed the second: %+v", c)
-	}
-}
-
-func testSignal(s *suite) {
-	sandbox := s.Sandbox(s, s.uid)
-	polite, rude := s.shell(sandbox, "polite", obedient), s.shell(sandbox, "rude", stubborn)
-	politeID, rudeID := s.run(polite), s.run(rude)
-	s.logged(polite, "ready")
-	s.logged(rude, "ready")
-	for _, id := range []string{politeID, rudeID} {
-		if err := s.Runtime.Signal(s.context(), id, syscall.SIGTERM); err != nil {
-			s.Fatal(err)
-		}
-	}
-	if c := s.exited(politeID); c.ExitCode != 7 {
-		s.Errorf("told to end, it ended with %d, want 7", c.ExitCode)
-	}
-	if c, _ := s.find(rudeID); c.State != node.ContainerRunning {
-		s.Errorf("one that ignores SIGTERM: %+v", c)
-	}
-	if err := s.Runtime.Signal(s.context(), rudeID, syscall.SIGKILL); err != nil {
-		s.Fatal(err)
-	}
-	if c := s.exited(rudeID); c.ExitCode != 137 {
-		s.Errorf("killed, it ended with %d, want 137", c.ExitCode)
-	}
-	if err := s.Runtime.Signal(s.context(), rudeID, syscall.SIGTERM); err != nil {
-		s.Errorf("signal to one that has ended: %v", err)
-	}
-	if err := s.Runtime.Signal(s.context(), "no-such-container", syscall.SIGTERM); err != nil {
-		s.Errorf("signal to one that is gone: %v", err)
 	}
 }
 

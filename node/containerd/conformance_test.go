@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"headway.dev/headway/node"
 	"headway.dev/headway/node/conformance"
 	"headway.dev/headway/node/logfile"
@@ -59,6 +61,7 @@ func conformant(h *host, volumes node.Volumes) func(*testing.T) conformance.Host
 			Reopen:  func(testing.TB) node.Runtime { return h.open(h.t, h.options) },
 			Sandbox: sandbox,
 			Image:   h.image,
+			StopsBy: func(t testing.TB, signal string) string { return h.addImage(t, v1.Config{StopSignal: signal}) },
 			Volumes: volumes,
 		}
 	}

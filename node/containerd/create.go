@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -123,7 +125,13 @@ func (r *Runtime) make(ctx context.Context, id, group string, i *image, config n
 			return err
 		}
 	}
-	if err := r.record(ctx, id, i, spec, labelsFor(config, group)); err != nil {
+	labels := labelsFor(config, group)
+	if by, err := parseSignal(i.config.StopSignal); err == nil {
+		labels[client.StopSignalLabel] = strconv.Itoa(int(by))
+	} else if i.config.StopSignal != "" {
+		r.options.Logger.WarnContext(ctx, "an image names no signal to stop its containers by: it is SIGTERM", "image", i.name, "error", err)
+	}
+	if err := r.record(ctx, id, i, spec, labels); err != nil {
 		return err
 	}
 	return r.makeTask(ctx, id, config, mounts)

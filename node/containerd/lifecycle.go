@@ -10,9 +10,11 @@ import (
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/moby/sys/signal"
 	"golang.org/x/sync/errgroup"
 
 	"headway.dev/headway/node"
@@ -79,11 +81,40 @@ func blame(err error) error {
 	return err
 }
 
+// Stop asks a container's first process to end, by its image's signal. One that is gone or has ended is success.
+func (r *Runtime) Stop(ctx context.Context, id string) error {
+	record, err := r.client.ContainerService().Get(r.scope(ctx), id)
+	if errdefs.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("stop container %s: %w", id, err)
+	}
+	by := syscall.SIGTERM
+	if name := record.Labels[client.StopSignalLabel]; name != "" {
+		if by, err = parseSignal(name); err != nil {
+			return fmt.Errorf("stop container %s: label %s: %w", id, client.StopSignalLabel, err)
+		}
+	}
+	return r.Signal(ctx, id, by)
+}
+
+// maxSignal is the highest that Linux has.
+const maxSignal = 64
+
+// parseSignal reads a signal's name or number, as images have it.
+func parseSignal(name string) (syscall.Signal, error) {
+	s, err := signal.ParseSignal(name)
+	if err == nil && (s < 1 || s > maxSignal) {
+		err = fmt.Errorf("invalid signal: %d", s)
+	}
+	return s, err
+}
+
 // Signal sends a signal to a container's first process. One that is gone or has ended is success.
-func (r *Runtime) Signal(ctx context.Context, id string, signal syscall.Signal) error {
-	_, err := r.client.TaskService().Kill(r.scope(ctx), &tasks.KillRequest{ContainerID: id, Signal: uint32(signal)})
+func (r *Runtime) Signal(ctx context.Context, id string, s syscall.Signal) error {
+	_, err := r.client.TaskService().Kill(r.scope(ctx), &tasks.KillRequest{ContainerID: id, Signal: uint32(s)})
 	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("send %v to container %s: %w", signal, id, err)
+		return fmt.Errorf("send %v to container %s: %w", s, id, err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"headway.dev/headway/api"
@@ -22,7 +23,7 @@ func TestPods(t *testing.T) {
 	h := newHost(t, func(o *Options) { o.Devices = widgets })
 	for _, c := range slices.Concat(conformance.PodCases(), conformance.ImageCases(), conformance.ImageGCCases()) {
 		t.Run(c.Name, func(t *testing.T) {
-			c.Test(t, conformance.Machine{Image: h.image, SetDevices: widgets.set, AddImage: h.addImage, Config: node.Config{
+			c.Test(t, conformance.Machine{Image: h.image, SetDevices: widgets.set, AddImage: func(t testing.TB) string { return h.addImage(t, v1.Config{}) }, Config: node.Config{
 				Devices: widgets,
 				Runtime: h.Runtime, Images: h.Runtime, Logs: logfile.New(),
 				Network: &pinned{t: t, sandboxes: map[string]node.Sandbox{}}, Router: noRouter{}, Prober: noProber{}, Volumes: noVolumes{},

@@ -20,7 +20,7 @@ import (
 )
 
 // addImage imports one more image, which runs, and keeps its archive.
-func (h *host) addImage(t testing.TB) string {
+func (h *host) addImage(t testing.TB, config v1.Config) string {
 	t.Helper()
 	entries, err := os.ReadDir(h.options.ImageDir)
 	if err != nil {
@@ -32,7 +32,7 @@ func (h *host) addImage(t testing.TB) string {
 		t.Fatal(err)
 	}
 	files["etc/number"] = testimage.Text(fmt.Sprint(n))
-	image, err := testimage.FromFiles(v1.Config{}, files)
+	image, err := testimage.FromFiles(config, files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func (h *host) discard(i node.StoredImage) bool {
 // TestStock measures an image of two names, and removes it.
 func TestStock(t *testing.T) {
 	h := newHost(t)
-	more := h.addImage(t)
+	more := h.addImage(t, v1.Config{})
 	registry := testimage.Serve(t)
 	app := registry.Push(t, "app:1", small(t, strings.Repeat("x", 1<<20)))
 	h.ensure(app, corev1.PullIfNotPresent)
@@ -136,7 +136,7 @@ func TestStockKeeps(t *testing.T) {
 	}
 	// A pin outlives that the image comes anew.
 	h.ensure(pinned, corev1.PullAlways)
-	left := h.addImage(t)
+	left := h.addImage(t, v1.Config{})
 	if err := h.pin(ctx, left, map[string]string{labelPinned: "true"}); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestStockKeeps(t *testing.T) {
 // TestStockAfterRestart asks another daemon when images were used.
 func TestStockAfterRestart(t *testing.T) {
 	h := newHost(t)
-	image := h.addImage(t)
+	image := h.addImage(t, v1.Config{})
 	before := h.stock(h.Runtime)
 	h.ensure(image, corev1.PullIfNotPresent)
 	if h.discard(before[image]) {
@@ -223,7 +223,7 @@ func TestStockAfterRestart(t *testing.T) {
 // TestDiscardRaces removes an image while it is asked for: who asks has it in the end.
 func TestDiscardRaces(t *testing.T) {
 	h := newHost(t)
-	image := h.addImage(t)
+	image := h.addImage(t, v1.Config{})
 	went := 0
 	for range 30 {
 		i := h.stock(h.Runtime)[image]

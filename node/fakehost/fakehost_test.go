@@ -3,6 +3,7 @@ package fakehost_test
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +28,13 @@ func TestRuntime(t *testing.T) {
 				return s
 			},
 			Image: "busybox",
+			StopsBy: func(_ testing.TB, signal string) string {
+				if signal == "SIGUSR1" {
+					h.SetStopSignal("stops", syscall.SIGUSR1)
+					return "stops"
+				}
+				return "busybox"
+			},
 		}
 	})
 }

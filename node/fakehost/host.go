@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"headway.dev/headway/api"
@@ -71,7 +72,8 @@ type Host struct {
 	files      map[string]string   // what pods have that changes in place
 	missing    map[string]string   // reasons of images that cannot be had
 	pulls      map[string]int
-	stored     map[string]storedImage // by name
+	stored     map[string]storedImage    // by name
+	stops      map[string]syscall.Signal // by image
 	table      api.RouteTable
 	isolated   []node.IsolatedPod
 	peers      []string
@@ -95,7 +97,7 @@ func New(options Options) *Host {
 		busy: map[string]int{}, most: map[string]int{},
 		containers: map[string]*container{}, half: map[string]bool{}, ended: map[*watch]bool{},
 		sandboxes: map[string]node.Sandbox{}, volumes: map[string][]string{}, files: map[string]string{},
-		missing: map[string]string{}, pulls: map[string]int{}, stored: map[string]storedImage{}, usage: map[[2]string]int64{}, memory: map[[2]string]int64{},
+		missing: map[string]string{}, pulls: map[string]int{}, stored: map[string]storedImage{}, stops: map[string]syscall.Signal{}, usage: map[[2]string]int64{}, memory: map[[2]string]int64{},
 		replugged: map[chan struct{}]bool{},
 	}
 }

@@ -55,7 +55,7 @@ type process struct {
 	program  program
 	seen     node.ContainerConfig
 	next     int
-	trap     *program // what SIGTERM runs
+	traps    map[syscall.Signal]program // what signals run
 	waits    time.Duration
 	timer    *time.Timer
 	ended    bool
@@ -82,12 +82,13 @@ func (p *process) run() []byte {
 // signalled says what a signal does: end the process with a code, or nothing. The first process of a container ignores
 // what it has no trap for.
 func (p *process) signalled(s syscall.Signal) (code int, ends bool, out []byte) {
-	if s != syscall.SIGTERM || p.trap == nil {
+	trap, found := p.traps[s]
+	if !found {
 		return 0, false, nil
 	}
-	handler := process{program: *p.trap, seen: p.seen}
+	handler := process{program: trap, seen: p.seen}
 	out = handler.run()
-	return handler.exitCode, len(*p.trap) > 0, out
+	return handler.exitCode, len(trap) > 0, out
 }
 
 // exec runs the program to its end, or to the end of ctx.
@@ -173,15 +174,18 @@ func (p *process) sleep(arguments string) error {
 }
 
 func (p *process) setTrap(arguments string) error {
-	handler, found := strings.CutSuffix(arguments, "' TERM")
-	if !found || !strings.HasPrefix(handler, "'") {
-		return errors.New("trap: only 'script' TERM")
+	script, name, quoted := strings.Cut(strings.TrimPrefix(arguments, "'"), "' ")
+	s, known := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "USR1": syscall.SIGUSR1}[name]
+	if !quoted || !known || !strings.HasPrefix(arguments, "'") {
+		return errors.New("trap: only 'script' TERM or USR1")
 	}
-	script := program{}
-	if handler != "'" {
-		script = split(handler[1:])
+	if p.traps == nil {
+		p.traps = map[syscall.Signal]program{}
 	}
-	p.trap = &script
+	p.traps[s] = nil
+	if script != "" {
+		p.traps[s] = split(script)
+	}
 	return nil
 }
 

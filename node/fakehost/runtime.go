@@ -1,6 +1,7 @@
 package fakehost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,6 +201,23 @@ func (h *Host) Boot() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return fmt.Sprint("boot-", h.boots)
+}
+
+// SetStopSignal sets by which signal containers of an image are stopped.
+func (h *Host) SetStopSignal(image string, signal syscall.Signal) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stops[image] = signal
+}
+
+func (r runtime) Stop(ctx context.Context, id string) error {
+	r.h.mu.Lock()
+	by := syscall.SIGTERM
+	if c := r.h.containers[id]; c != nil {
+		by = cmp.Or(r.h.stops[c.config.Container.Image], by)
+	}
+	r.h.mu.Unlock()
+	return r.Signal(ctx, id, by)
 }
 
 func (r runtime) Signal(ctx context.Context, id string, signal syscall.Signal) error {
