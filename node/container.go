@@ -58,6 +58,11 @@ const (
 	imageReady
 )
 
+// isSidecar says whether an init container is one that stays.
+func isSidecar(c *corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}
+
 // newContainers gives the containers of a template, in the order in which they start.
 func newContainers(t *api.PodTemplate) []*container {
 	all := []*container{}
@@ -66,7 +71,7 @@ func newContainers(t *api.PodTemplate) []*container {
 	}
 	for i := range t.Spec.InitContainers {
 		c := &t.Spec.InitContainers[i]
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+		if isSidecar(c) {
 			add(c, sidecar)
 			continue
 		}

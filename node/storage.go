@@ -35,7 +35,7 @@ func (a *Agent) allocatable() corev1.ResourceList {
 // A storageUse is what a pod has written to the machine's disk, in bytes.
 type storageUse struct {
 	volumes    map[string]int64 // of each emptyDir on disk
-	containers map[string]int64 // of each container: its own files and its log
+	containers map[string]int64 // of each container that is not done: its own files and its log
 }
 
 // overuse says why a pod is to be evicted for what it has written; empty if it keeps to its limits.
@@ -53,22 +53,47 @@ func overuse(spec *corev1.PodSpec, use storageUse) string {
 			}
 		}
 	}
-	limits, limited := resource.Quantity{}, true
-	for i := range spec.Containers {
-		c := &spec.Containers[i]
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		used := *resource.NewQuantity(use.containers[c.Name], resource.BinarySI)
 		total.Add(used)
 		limit, has := c.Resources.Limits[corev1.ResourceEphemeralStorage]
 		if has && used.Cmp(limit) > 0 {
 			return fmt.Sprintf("container %s has written %s, more than its limit of ephemeral-storage %s", c.Name, &used, &limit)
 		}
-		limited = limited && has
-		limits.Add(limit)
 	}
-	if limited && total.Cmp(limits) > 0 {
-		return fmt.Sprintf("the pod has written %s, more than the %s of ephemeral-storage that its containers may use", &total, &limits)
+	if limit, limited := storageLimit(spec); limited && total.Cmp(limit) > 0 {
+		return fmt.Sprintf("the pod has written %s, more than the %s of ephemeral-storage that its containers may use", &total, &limit)
 	}
 	return ""
+}
+
+// storageLimit is how much the containers that run at the same time may write together, at most: all but init containers in the end,
+// and before that each of those with the sidecars that started before it. Without a limit on every one there is none.
+func storageLimit(spec *corev1.PodSpec) (most resource.Quantity, limited bool) {
+	var together resource.Quantity
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		if _, has := c.Resources.Limits[corev1.ResourceEphemeralStorage]; !has {
+			return resource.Quantity{}, false
+		}
+	}
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
+		with := together.DeepCopy()
+		with.Add(c.Resources.Limits[corev1.ResourceEphemeralStorage])
+		if isSidecar(c) {
+			together = with
+		}
+		if with.Cmp(most) > 0 {
+			most = with
+		}
+	}
+	for _, c := range spec.Containers {
+		together.Add(c.Resources.Limits[corev1.ResourceEphemeralStorage])
+	}
+	if together.Cmp(most) > 0 {
+		most = together
+	}
+	return most, true
 }
 
 // evictionReason is Kubernetes' word for a pod that is ended because it took more than its share.
@@ -146,7 +171,10 @@ func (a *Agent) overuseOf(ctx context.Context, p *pod) (string, error) {
 			return "", err
 		}
 	}
-	for _, c := range status.Containers {
+	for _, c := range slices.Concat(status.InitContainers, status.Containers) {
+		if c.State == stateTerminated && c.Ready {
+			continue // an init container that is done: what it wrote goes soon
+		}
 		if use.containers[c.Name], err = a.containerUse(ctx, p.uid, c); err != nil {
 			return "", err
 		}
@@ -199,7 +227,7 @@ func limitsStorage(spec *corev1.PodSpec) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(spec.Containers, func(c corev1.Container) bool {
+	return slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
 		_, limited := c.Resources.Limits[corev1.ResourceEphemeralStorage]
 		return limited
 	})

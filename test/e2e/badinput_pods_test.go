@@ -73,6 +73,13 @@ func limitInputs() []badInput {
 			help:      "Raise the limit, or have it say less. Without a limit the oldest of the log goes.",
 		},
 		{
+			name: "sidecar-greedy", what: "A sidecar writes more than its ephemeral storage",
+			pod: `initContainers:
+- {name: cache, image: hostile.example/good/sound:1, restartPolicy: Always, resources: {limits: {ephemeral-storage: 8Mi}}, command: [sh, -c, "head -c 16m /dev/zero >/big; sleep 3600"]}`,
+			says: "container cache has written …, more than its limit of ephemeral-storage 8Mi",
+			help: "The same. It holds for init containers too.",
+		},
+		{
 			name: "seccomp-missing", what: "The seccomp profile is not on the node",
 			container: "securityContext: {seccompProfile: {type: Localhost, localhostProfile: none.json}}",
 			says:      "CreateContainerError: container app: …seccompProfile none.json: this node has no directory of profiles",
