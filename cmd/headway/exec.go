@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -27,10 +28,11 @@ With -t the command runs on a terminal of its own, which has the size of yours.`
   headway exec -it deployment/front -- sh`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			options := api.ExecOptions{Command: command(args), Stdin: stdin, TTY: tty}
-			if len(options.Command) == 0 {
-				return errors.New("what is to run is missing: it follows the pod, as in \"headway exec POD -- ls /\"")
+			command, err := commandOf(args, c.ArgsLenAtDash())
+			if err != nil {
+				return err
 			}
+			options := api.ExecOptions{Command: command, Stdin: stdin, TTY: tty}
 			return withFleet(c.Context(), t.contextFile, func(_ fleet, conn *bus.Conn) error {
 				pod, err := t.onePod(c.Context(), conn, args[0])
 				if err != nil {
@@ -40,20 +42,32 @@ With -t the command runs on a terminal of its own, which has the size of yours.`
 			})
 		},
 	}
-	// What follows the pod's name belongs to the command.
-	c.Flags().SetInterspersed(false)
+	dashedCommand(c)
 	t.flags(c)
 	c.Flags().BoolVarP(&stdin, "stdin", "i", false, "pass standard input on")
 	c.Flags().BoolVarP(&tty, "tty", "t", false, "run the command on a terminal")
 	return c
 }
 
-// command is what follows the first argument, with or without a dash between.
-func command(args []string) []string {
-	if len(args) > 1 && args[1] == "--" {
-		return args[2:]
+// commandOf is the command that follows the first argument. Flags before a dash are this command's own, wherever they stand; a
+// command that has none needs no dash. dash is how many arguments there are before it, negative if there is none.
+func commandOf(args []string, dash int) ([]string, error) {
+	switch {
+	case dash > 1:
+		return nil, fmt.Errorf("%q is before the \"--\": all of what is to run follows it, as in \"headway exec POD -- ls /\"", args[1])
+	case dash == 0:
+		return nil, errors.New("where it is to run is missing before the \"--\", as in \"headway exec POD -- ls /\"")
+	case len(args) < 2:
+		return nil, errors.New("what is to run is missing: it follows the pod, as in \"headway exec POD -- ls /\"")
 	}
-	return args[1:]
+	return args[1:], nil
+}
+
+// dashedCommand says of a flag that is not known where those of the command are.
+func dashedCommand(c *cobra.Command) {
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fmt.Errorf("%w; flags of what is to run follow a \"--\"", err)
+	})
 }
 
 // exec runs a command with this command's streams.

@@ -169,16 +169,20 @@ func (a app) labExecCommand(dir *string) *cobra.Command {
 		Use:     "exec NODE -- COMMAND [ARG...]",
 		Short:   "Run a command in a node's network (or the hub's)",
 		Example: `  headway lab exec n1 -- curl http://10.96.0.80/`,
-		Args:    cobra.MinimumNArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			command, err := commandOf(args, c.ArgsLenAtDash())
+			if err != nil {
+				return err
+			}
 			l, err := lab.Open(*dir)
 			if err != nil {
 				return err
 			}
-			return l.Exec(args[0], command(args)...)
+			return l.Exec(args[0], command...)
 		},
 	}
-	c.Flags().SetInterspersed(false)
+	dashedCommand(c)
 	return c
 }
 
