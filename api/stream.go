@@ -21,6 +21,8 @@ type LogOptions struct {
 	Previous bool      `json:"previous,omitempty"` // the run before the last restart
 	Tail     *int      `json:"tail,omitempty"`     // only the last lines
 	Since    time.Time `json:"since,omitzero"`
+	// Timestamps has each line begin with when it was written, in RFC 3339.
+	Timestamps bool `json:"timestamps,omitempty"`
 }
 
 // ExecOptions say what to run.

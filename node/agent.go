@@ -124,7 +124,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := persist(ctx, stepSchedule, a.complain("take up what is on the machine"), a.takeUp); err != nil {
 		return nil
 	}
-	for _, part := range []func(context.Context){a.report, a.reportPulls, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.watchStorage, a.watchSupplies, a.meter, a.watchDrift} {
+	for _, part := range []func(context.Context){a.report, a.reportPulls, a.watchRuntime, a.watchAssignment, a.isolate, a.trimLogs, a.dateLogs, a.watchStorage, a.watchSupplies, a.meter, a.watchDrift} {
 		work.Go(func() { part(ctx) })
 	}
 	if a.collector != nil {
@@ -278,6 +278,35 @@ func (a *Agent) trimLogs(ctx context.Context) {
 				a.log.Warn("a log cannot be bounded", "log", path, "error", err)
 			}
 		}
+	}
+}
+
+// dateEvery is how often it is noted which logs have grown. The times of lines that are written faster are off by this at most.
+const dateEvery = 500 * time.Millisecond
+
+// dateLogs notes when logs are written to until ctx is done.
+func (a *Agent) dateLogs(ctx context.Context) {
+	dater, ok := a.config.Logs.(LogDater)
+	if !ok {
+		return
+	}
+	known := map[string]int64{}
+	for pause(ctx, dateEvery) {
+		now := make(map[string]int64, len(known))
+		for _, path := range a.logs() {
+			last, found := known[path]
+			if !found {
+				last = -1
+			}
+			length, err := dater.Date(path, last)
+			switch {
+			case err == nil:
+				now[path] = length
+			case !errors.Is(err, fs.ErrNotExist):
+				a.log.Debug("the times of a log are not noted", "log", path, "error", err)
+			}
+		}
+		known = now
 	}
 }
 

@@ -218,7 +218,7 @@ func (d disk) removeOldRuns(uid, container string, attempt int) error {
 		removeBelow(filepath.Dir(d.messagePath(uid, container, attempt)), attempt))
 }
 
-// removeBelow deletes the files of a directory that are named by a smaller number.
+// removeBelow deletes the files of a directory that are named by a smaller number, with or without a suffix.
 func removeBelow(dir string, number int) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -226,7 +226,8 @@ func removeBelow(dir string, number int) error {
 	}
 	var failed []error
 	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && n < number {
+		name, _, _ := strings.Cut(e.Name(), ".")
+		if n, err := strconv.Atoi(name); err == nil && n < number {
 			failed = append(failed, os.Remove(filepath.Join(dir, e.Name())))
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -57,7 +56,7 @@ func (p *pod) terminationMessage(c *container, exitCode int) string {
 	}
 	var b strings.Builder
 	log := p.host.disk.logPath(p.uid, c.spec.Name, c.attempt)
-	if err := p.host.config.Logs.Read(context.Background(), log, time.Time{}, api.LogOptions{Tail: new(maxLogLines)}, closed(), &b); err != nil {
+	if err := p.host.config.Logs.Read(context.Background(), log, api.LogOptions{Tail: new(maxLogLines)}, closed(), &b); err != nil {
 		return ""
 	}
 	text := b.String()

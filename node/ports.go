@@ -250,11 +250,17 @@ type Witnesses interface {
 // Logs reads and bounds the files that containers' output is appended to.
 type Logs interface {
 	// Read copies what the options choose of the log of one run of a container to w. With Follow it goes on with what
-	// is appended, until ended is closed and all is copied, or ctx is done. began is when the container started, zero
-	// if that is not known: lines carry no time, so that it bounds what Since can choose.
-	Read(ctx context.Context, path string, began time.Time, options api.LogOptions, ended <-chan struct{}, w io.Writer) error
+	// is appended, until ended is closed and all is copied, or ctx is done.
+	Read(ctx context.Context, path string, options api.LogOptions, ended <-chan struct{}, w io.Writer) error
 	// Trim gives back the disk space of all but about the last keep bytes. The writer need not know.
 	Trim(path string, keep int64) error
+}
+
+// A LogDater notes when logs grow: lines carry no time.
+type LogDater interface {
+	// Date notes when the log was last written to, if it is not as long as known says; negative is not known. It gives how
+	// long the log is.
+	Date(path string, known int64) (length int64, err error)
 }
 
 // Bus is the node's side of the bus. Its watches deliver levels: the newest whole set, again after every reconnection.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"headway.dev/headway/api"
 )
@@ -85,14 +84,14 @@ func (a *Agent) serveLogs(ctx context.Context, p *pod, c api.ContainerStatus, op
 	if run == nil {
 		return fmt.Errorf("container %s has not started yet: %s", c.Name, strings.TrimSuffix(c.Reason+": "+c.Message, ": "))
 	}
-	path, began, ended := run.path, run.began, (<-chan struct{})(run.ended)
+	path, ended := run.path, (<-chan struct{})(run.ended)
 	if options.Previous {
 		if run.attempt == 0 {
 			return fmt.Errorf("container %s has not been restarted: there is no log of a run before this one", c.Name)
 		}
-		path, began, ended = a.disk.logPath(p.uid, c.Name, run.attempt-1), time.Time{}, closed()
+		path, ended = a.disk.logPath(p.uid, c.Name, run.attempt-1), closed()
 	}
-	return a.config.Logs.Read(ctx, path, began, options, ended, &sender{ctx: ctx, stream: s})
+	return a.config.Logs.Read(ctx, path, options, ended, &sender{ctx: ctx, stream: s})
 }
 
 // lastLine is the last line of a log, for messages; empty if there is none.
@@ -101,7 +100,7 @@ func (a *Agent) lastLine(path string) string {
 		return ""
 	}
 	var end tail
-	if err := a.config.Logs.Read(context.Background(), path, time.Time{}, api.LogOptions{Tail: new(1)}, closed(), &end); err != nil {
+	if err := a.config.Logs.Read(context.Background(), path, api.LogOptions{Tail: new(1)}, closed(), &end); err != nil {
 		return ""
 	}
 	return end.lastLine()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -209,6 +210,9 @@ func (a *Agent) logFiles(uid string, c api.ContainerStatus) (int64, error) {
 	}
 	var total int64
 	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue // what the node notes of a log is not the container's doing
+		}
 		info, err := e.Info()
 		if err != nil {
 			continue // trimmed meanwhile

@@ -40,10 +40,12 @@ func (a app) logsCommand() *cobra.Command {
 		Long: `Print what containers wrote. Several pods are told apart by a prefix; they are all pods of a workload that is named as
 KIND/NAME, and those that -l chooses.
 
-Lines carry no time of their own. --since works where the whole log was written after that, or before it.`,
+The times of lines are noted by the node, twice a second: --timestamps is off by half a second at most where much is written at
+once. Lines that were written while the node's daemon was away have the time of the last of them.`,
 		Example: `  headway logs front-6d4cf56db6-x7k2p -n shop
   headway logs -f --tail 20 deployment/front
-  headway logs -l app=front --all-containers --tail 100`,
+  headway logs -l app=front --all-containers --tail 100
+  headway logs --since 10m --timestamps front-6d4cf56db6-x7k2p -n shop`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.args, o.tailed = args, c.Flags().Changed("tail")
@@ -66,6 +68,7 @@ Lines carry no time of their own. --since works where the whole log was written 
 	f.IntVar(&o.tail, "tail", 0, "only so many of the last lines")
 	f.DurationVar(&o.since, "since", 0, "only what was written within this time, such as 10m")
 	f.StringVar(&o.sinceTime, "since-time", "", "only what was written since then, such as 2026-01-02T15:04:05Z")
+	f.BoolVar(&o.Timestamps, "timestamps", false, "begin each line with when it was written")
 	f.IntVar(&o.maxLogs, "max-logs", 50, "refuse to follow more logs than this at once")
 	return c
 }

@@ -43,6 +43,7 @@ func PodCases() []PodCase {
 		{"Drift should be healed and told", driftHealed},
 		{"Drift should be left and told where it is only to be reported", driftReported},
 		{"MemoryAllocatableEviction should evict pods by use over request and priority", memoryEviction},
+		{"Container Logs should tell when lines were written", logTimes},
 		{"LocalStorageEviction should evict what has written to the disk", diskEviction},
 	} {
 		cases = append(cases, PodCase{Name: c.name, Test: func(t testing.TB, m Machine) { c.test(newStage(t, m)) }})

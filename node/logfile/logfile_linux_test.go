@@ -86,7 +86,7 @@ func ended() <-chan struct{} {
 func read(t failer, path string, options api.LogOptions) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := logfile.New().Read(context.Background(), path, time.Time{}, options, ended(), &out); err != nil {
+	if err := logfile.New().Read(context.Background(), path, options, ended(), &out); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -232,7 +232,7 @@ func TestFollow(t *testing.T) {
 	w.write("one\ntwo\n")
 	end, done, out := make(chan struct{}), make(chan error, 1), newSink()
 	go func() {
-		done <- logfile.New().Read(context.Background(), w.path(), time.Time{}, api.LogOptions{Follow: true, Tail: new(1)}, end, out)
+		done <- logfile.New().Read(context.Background(), w.path(), api.LogOptions{Follow: true, Tail: new(1)}, end, out)
 	}()
 	out.until(t, func(s string) bool { return s == "two\n" })
 	w.write("thr")
@@ -254,7 +254,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done, out := make(chan error, 1), newSink()
 	go func() {
-		done <- logfile.New().Read(ctx, w.path(), time.Time{}, api.LogOptions{Follow: true}, make(chan struct{}), out)
+		done <- logfile.New().Read(ctx, w.path(), api.LogOptions{Follow: true}, make(chan struct{}), out)
 	}()
 	out.until(t, func(s string) bool { return s == "one\n" })
 	cancel()
@@ -270,7 +270,7 @@ func TestFollowWhileTrimmed(t *testing.T) {
 	end, done := make(chan struct{}), make(chan error, 1)
 	r, pipe := io.Pipe() // as slow as it is read
 	go func() {
-		err := logfile.New().Read(context.Background(), w.path(), time.Time{}, api.LogOptions{Follow: true}, end, pipe)
+		err := logfile.New().Read(context.Background(), w.path(), api.LogOptions{Follow: true}, end, pipe)
 		done <- errors.Join(err, pipe.CloseWithError(io.EOF))
 	}()
 	go func() {
@@ -316,28 +316,8 @@ func TestFollowWhileTrimmed(t *testing.T) {
 	t.Logf("%d of %d lines were read", seen, w.next)
 }
 
-func TestSince(t *testing.T) {
-	w := newWriter(t)
-	w.write("one\n")
-	now := time.Now()
-	get := func(began, since time.Time) (string, error) {
-		var out bytes.Buffer
-		err := logfile.New().Read(t.Context(), w.path(), began, api.LogOptions{Since: since}, ended(), &out)
-		return out.String(), err
-	}
-	if got, err := get(now.Add(-time.Minute), now.Add(-time.Hour)); err != nil || got != "one\n" {
-		t.Errorf("since before it began: %q, %v", got, err)
-	}
-	if got, err := get(now.Add(-time.Hour), now.Add(time.Minute)); err != nil || got != "" {
-		t.Errorf("since after it was written: %q, %v", got, err)
-	}
-	if got, err := get(now.Add(-time.Hour), now.Add(-time.Minute)); err == nil || !strings.Contains(err.Error(), "ask for its last lines instead") {
-		t.Errorf("since between: %q, %v", got, err)
-	}
-}
-
 func TestMissing(t *testing.T) {
-	err := logfile.New().Read(t.Context(), filepath.Join(t.TempDir(), "none"), time.Time{}, api.LogOptions{}, ended(), io.Discard)
+	err := logfile.New().Read(t.Context(), filepath.Join(t.TempDir(), "none"), api.LogOptions{}, ended(), io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "no such log") {
 		t.Errorf("got %v", err)
 	}

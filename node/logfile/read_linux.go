@@ -19,9 +19,8 @@ import (
 const bufferSize = 64 << 10
 
 // Read copies what the options choose of a log to w. With Follow it goes on with what is appended, until ended is closed
-// and all is copied, or ctx is done. began is when the container of the log started, zero if it is not known: lines
-// carry no time of their own, so that Since is refused where only they could tell.
-func (Files) Read(ctx context.Context, path string, began time.Time, options api.LogOptions, ended <-chan struct{}, w io.Writer) error {
+// and all is copied, or ctx is done. A line that was begun before Since and ended after it is among what was written since.
+func (Files) Read(ctx context.Context, path string, options api.LogOptions, ended <-chan struct{}, w io.Writer) error {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return errors.New("there is no such log on this node any more")
@@ -30,8 +29,15 @@ func (Files) Read(ctx context.Context, path string, began time.Time, options api
 	}
 	defer f.Close()
 	r := &reader{file: f}
-	if !options.Since.IsZero() {
-		if err := r.since(began, options.Since); err != nil {
+	if options.Timestamps || !options.Since.IsZero() {
+		times, err := timesOf(f)
+		if err != nil {
+			return err
+		}
+		if options.Timestamps {
+			r.stamper.times = times
+		}
+		if err := r.since(times, options.Since); err != nil {
 			return err
 		}
 	}
@@ -48,21 +54,34 @@ func (Files) Read(ctx context.Context, path string, began time.Time, options api
 	return r.follow(ctx, ended, w, buffer)
 }
 
-// since chooses all of a log, or nothing but what comes. What lies between cannot be told.
-func (r *reader) since(began, since time.Time) error {
-	if !began.IsZero() && !began.Before(since) {
+// since moves to the first line of which some was written since then.
+func (r *reader) since(times *times, then time.Time) error {
+	if then.IsZero() {
 		return nil
 	}
-	info, err := r.file.Stat()
-	if err != nil {
-		return err
-	}
-	if info.ModTime().Before(since) {
-		r.offset = info.Size()
+	start := times.since(then)
+	if start == times.end() {
+		r.offset = start // nothing was, also not of a line that goes on
 		return nil
 	}
-	return fmt.Errorf("since %s: lines of the log carry no time, and this one was written to both before and after that: "+
-		"ask for its last lines instead", since.Format(time.RFC3339))
+	for start > 0 {
+		// A block at a time back to where the line begins.
+		chunk := make([]byte, min(start, block))
+		if _, err := r.file.ReadAt(chunk, start-int64(len(chunk))); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if i := bytes.LastIndexByte(chunk, '\n'); i >= 0 {
+			start -= int64(len(chunk) - i - 1)
+			break
+		}
+		taken, err := r.taken(start - int64(len(chunk)))
+		if start -= int64(len(chunk)); err != nil || taken {
+			r.offset, r.partial = start, true
+			return err
+		}
+	}
+	r.offset = start
+	return nil
 }
 
 // tail moves to the start of the last lines.

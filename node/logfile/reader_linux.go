@@ -19,6 +19,8 @@ type reader struct {
 	// missed is how much was taken since something was written last.
 	missed int64
 	last   byte // written; 0 before the first
+
+	stamper stamper
 }
 
 // data moves the offset past what was taken; io.EOF if nothing is left after it.
@@ -76,7 +78,7 @@ func (r *reader) copy(w io.Writer, buffer []byte) error {
 		if err := r.noteMissed(w); err != nil {
 			return err
 		}
-		if _, err := w.Write(data); err != nil {
+		if err := r.stamper.write(w, data, r.offset-int64(len(data))); err != nil {
 			return err
 		}
 		r.last = data[len(data)-1]
@@ -109,6 +111,7 @@ func (r *reader) noteMissed(w io.Writer) error {
 	if r.last != '\n' {
 		note = "\n" + note
 	}
+	r.stamper.inLine = false
 	_, err := io.WriteString(w, note)
 	return err
 }

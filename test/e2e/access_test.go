@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,15 @@ func (s *stage) testLogs(t *testing.T) {
 	}
 	for _, args := range [][]string{{"deployment/front", "--prefix"}, {"-l", "app=front", "--all-containers", "--tail", "3"}, front} {
 		s.run(append([]string{"logs"}, args...)...)
+	}
+	written := regexp.MustCompile(`^[0-9-]{10}T[0-9:.]+Z .`)
+	for line := range strings.Lines(s.run("logs", front[0], "--timestamps", "--since", "1h")) {
+		if !written.MatchString(line) {
+			t.Errorf("no time before %q", line)
+		}
+	}
+	if out := s.run("logs", front[0], "--since", "1ns"); out != "" {
+		t.Errorf("since now: %q", out)
 	}
 	// Each log that cannot be read is told of.
 	_, err = s.Headway(t.Context(), "logs", "deployment/front", "-c", "none")
