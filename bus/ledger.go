@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,73 +34,92 @@ func isOutOfSequence(err error) bool {
 // A ledger remembers which messages of a bucket hold what this connection has read or written, so that a leader writes
 // over nothing else: neither what its follower wrote before a late message of its own, nor in a store that is a new one.
 type ledger struct {
-	mu    sync.Mutex
-	epoch uint64
-	// seqs are by key. 0 is one that nobody knows, after a write that failed.
-	seqs map[string]uint64
+	mu       sync.Mutex
+	epoch    uint64
+	seqs     map[string]uint64 // by key; nil before the bucket was read
+	doubtful map[string]bool   // keys of which nobody knows, after a write that failed
 }
 
-// read takes in what the bucket held. It may have been written to since.
-func (l *ledger) read(epoch uint64, found map[string]entry) {
+// read takes in the newest message of each key. There may be newer ones by now.
+func (l *ledger) read(epoch uint64, found map[string]uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.seqs == nil || l.epoch != epoch {
-		l.epoch, l.seqs = epoch, map[string]uint64{}
+		l.epoch, l.seqs, l.doubtful = epoch, map[string]uint64{}, map[string]bool{}
 	}
-	for key, e := range found {
-		l.seqs[key] = max(l.seqs[key], e.seq)
+	for key, seq := range found {
+		l.seqs[key] = max(l.seqs[key], seq)
+		delete(l.doubtful, key)
 	}
 }
 
-// expected gives the message that a key is to have, and the incarnation of the store. A key that was never seen has none.
-func (l *ledger) expected(key string) (epoch, seq uint64, known bool) {
+// What a key is expected to hold.
+type expectation struct {
+	epoch    uint64 // 0: nothing is expected
+	seq      uint64 // 0 is no message
+	doubtful bool   // seq says nothing
+}
+
+func (l *ledger) expected(key string) expectation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seq, known = l.seqs[key]
-	return l.epoch, seq, known
+	return expectation{l.epoch, l.seqs[key], l.doubtful[key]}
 }
 
 // wrote takes in a write, or that nobody knows whether it was made.
 func (l *ledger) wrote(key string, seq uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
-		seq = 0
-	}
-	if _, known := l.seqs[key]; known || err == nil && l.seqs != nil {
+	switch {
+	case l.seqs == nil:
+	case err != nil:
+		l.doubtful[key] = true
+	default:
 		l.seqs[key] = seq
+		delete(l.doubtful, key)
 	}
 }
 
 // readAll reads every entry of a bucket that leaders write.
 func (l *ledger) readAll(ctx context.Context, c *Conn, bucket string) (map[string]entry, error) {
+	found := map[string]entry{}
 	id, err := c.identify(ctx, wire.Stream(bucket))
 	if errors.Is(err, errNoStore) {
 		l.read(0, nil)
-		return nil, nil
+		return found, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.fetchBucket(ctx, bucket, wire.Any)
-	if err == nil {
-		l.read(id.epoch, found)
+	seqs, prefix := map[string]uint64{}, wire.Key(bucket, "")
+	err = c.fetch(ctx, wire.Stream(bucket), wire.Key(bucket, wire.Any), cursor{}, func(e entry) error {
+		key := strings.TrimPrefix(e.subject, prefix)
+		seqs[key] = e.seq
+		if delete(found, key); !e.deleted() {
+			found[key] = e
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	l.read(id.epoch, seqs)
+	return found, nil
 }
 
 // put stores a value over that which was last read or written.
 func (l *ledger) put(ctx context.Context, c *Conn, bucket, key string, value any) error {
 	var options []jetstream.PublishOpt
-	switch epoch, seq, known := l.expected(key); {
-	case known && seq > 0:
-		options = append(options, jetstream.WithExpectLastSequencePerSubject(seq))
-	case known:
+	switch expected := l.expected(key); {
+	case expected.epoch == 0:
+	case !expected.doubtful:
+		options = append(options, jetstream.WithExpectLastSequencePerSubject(expected.seq))
+	default:
 		id, err := c.identify(ctx, wire.Stream(bucket))
 		if err != nil {
 			return fmt.Errorf("store %s: %w", wire.Key(bucket, key), err)
 		}
-		if id.epoch != epoch {
+		if id.epoch != expected.epoch {
 			return fmt.Errorf("store %s: %w", wire.Key(bucket, key), ErrOverwritten)
 		}
 	}

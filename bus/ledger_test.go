@@ -31,7 +31,9 @@ func TestOverwritten(t *testing.T) {
 			must(t, leader.PutReport(ctx, api.Report{Term: api.Term(i)}))
 		}
 		must(t, other.PutAssignment(ctx, assignment("n1", 7)))
+		must(t, other.PutAssignment(ctx, assignment("n2", 7)))
 		must(t, other.PutReport(ctx, api.Report{Term: 7}))
+		refused(leader.PutAssignment(ctx, assignment("n2", 8)))
 		refused(leader.PutAssignment(ctx, assignment("n1", 8)))
 		refused(leader.PutReport(ctx, api.Report{Term: 8}))
 		report, err := leader.Report(ctx)

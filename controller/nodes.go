@@ -134,12 +134,15 @@ func (s *state) declareNodes(objects []api.Object, now time.Time) {
 // alive renews the lease of a node. The first sign of life after a silence of all begins every lease anew: it was the
 // controller that heard nothing, so the others must have the time to be heard.
 func (s *state) alive(n *node, at time.Time) {
-	if !s.anyAlive() {
+	if none := !s.anyAlive(); none || at.Sub(s.heard) >= s.nodeLease/2 {
 		for _, other := range s.nodes {
-			if other.joined() && other.lost {
+			if other.joined() && (none || !other.lost) && at.After(other.seen) {
 				other.lost, other.seen = false, at
 			}
 		}
+	}
+	if at.After(s.heard) {
+		s.heard = at
 	}
 	n.lost = false
 	if at.After(n.seen) {
@@ -154,8 +157,8 @@ func (s *state) alive(n *node, at time.Time) {
 // expireLeases finds the nodes that have been silent for too long.
 func (s *state) expireLeases(now time.Time) {
 	s.hush = time.Time{}
-	if newest := s.newestSign(); now.Sub(newest) >= s.nodeLease/2 {
-		s.hush = newest.Add(s.nodeLease)
+	if now.Sub(s.heard) >= s.nodeLease/2 {
+		s.hush = s.heard.Add(s.nodeLease)
 	}
 	for _, n := range s.sortedNodes() {
 		if n.lost || now.Before(s.leaseEnd(n)) {
@@ -167,17 +170,6 @@ func (s *state) expireLeases(now time.Time) {
 			s.event(api.Event{Time: now, Kind: "NodeLost", Ref: nodeRef(n.name), Reason: n.silence(), Warning: true})
 		}
 	}
-}
-
-// newestSign is when any node was last heard.
-func (s *state) newestSign() time.Time {
-	newest := s.started
-	for _, n := range s.nodes {
-		if n.joined() && n.seen.After(newest) {
-			newest = n.seen
-		}
-	}
-	return newest
 }
 
 // leaseEnd is when the lease of a node that is not lost ends. While nobody at all is heard that is for all at once, when it

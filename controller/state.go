@@ -53,6 +53,7 @@ type state struct {
 	// fresh is a store by which no controller has planned, though one may have reported that it waits: then nobody can say how
 	// many nodes will turn up. Some may be there already, for each says again what it is when it finds that the store was lost.
 	fresh    bool
+	heard    time.Time // when any node was last heard, or the leader began
 	hush     time.Time // when every lease ends, while nobody is heard; zero: somebody is
 	fleet    int       // how many nodes there are as far as anybody remembers
 	unseen   string    // why pods may run that this leader does not know of
@@ -88,7 +89,7 @@ type state struct {
 // newState takes up what the bus holds.
 func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time) *state {
 	s := &state{
-		limits: l, sealer: sealer, term: term, started: now, newcomer: now,
+		limits: l, sealer: sealer, term: term, started: now, newcomer: now, heard: now,
 		nodes: map[string]*node{}, acks: map[string]uint64{},
 		routes: newRouteBook(found.Routes, found.RouteRevision),
 		stored: map[api.Digest]bool{}, blobs: map[api.Digest][]byte{},

@@ -169,7 +169,7 @@ func (c *conn) State(ctx context.Context) (controller.State, error) {
 		s := c.world.store
 		table := s.table()
 		c.ledger.read(s)
-		c.routes.base = storePoint{s.epoch, s.routeSeq}
+		c.routes.base = storePoint{epoch: s.epoch, seq: s.routeSeq}
 		found = controller.State{
 			Nodes:         valuesOf[api.NodeInfo](s, inNodes),
 			Assignments:   valuesOf[api.Assignment](s, inAssignments),
@@ -222,7 +222,7 @@ func (c *conn) PutAssignment(ctx context.Context, a api.Assignment) error {
 	at := c.ledger.expected(a.Node)
 	err := c.call(ctx, "assignment "+a.Node, func() error {
 		s := c.world.store
-		if !at.allows(storePoint{s.epoch, s.values[inAssignments][a.Node].seq}) {
+		if !at.allows(s.epoch, s.values[inAssignments][a.Node].seq) {
 			return errOverwritten
 		}
 		c.world.wrote(c, "assignment of %s, term %d.%d at %s: %s", a.Node, a.Term, a.Sequence, api.ShortCommit(a.Commit), describeAll(a.Pods))
@@ -249,7 +249,7 @@ func (c *conn) PutReport(ctx context.Context, r api.Report) error {
 	at := c.ledger.expected(reportKey)
 	err := c.tell(ctx, reportKey, func() error {
 		s := c.world.store
-		if !at.allows(storePoint{s.epoch, s.reportSeq}) {
+		if !at.allows(s.epoch, s.reportSeq) {
 			return errOverwritten
 		}
 		s.seq++

@@ -16,43 +16,42 @@ func (overwrittenError) Overwritten() bool { return true }
 // reportKey is the report's in a ledger.
 const reportKey = "report"
 
-// A storePoint is a message of one incarnation of the store; 0 of either is unknown.
-type storePoint struct{ epoch, seq uint64 }
+// A storePoint is a message of one incarnation of the store.
+type storePoint struct {
+	epoch    uint64 // 0: nothing is known
+	seq      uint64
+	doubtful bool // seq says nothing, after a write that failed
+}
 
 // allows reports whether what is there can be the message, as far as that is known.
-func (p storePoint) allows(there storePoint) bool {
-	return p.epoch == 0 || p.epoch == there.epoch && (p.seq == 0 || p.seq == there.seq)
+func (p storePoint) allows(epoch, seq uint64) bool {
+	return p.epoch == 0 || p.epoch == epoch && (p.doubtful || p.seq == seq)
 }
 
 // A ledger remembers which messages a connection has read or written of what only leaders write, by node and for the report:
 // it writes over no others.
 type ledger struct {
-	mu    sync.Mutex
-	epoch uint64
-	seqs  map[string]uint64 // 0 is one that nobody knows, after a write that failed
+	mu       sync.Mutex
+	epoch    uint64
+	seqs     map[string]uint64
+	doubtful map[string]bool
 }
 
 // read takes in what the store holds now.
 func (l *ledger) read(s *store) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.epoch, l.seqs = s.epoch, map[string]uint64{}
+	l.epoch, l.seqs, l.doubtful = s.epoch, map[string]uint64{reportKey: s.reportSeq}, map[string]bool{}
 	for node, e := range s.values[inAssignments] {
 		l.seqs[node] = e.seq
 	}
-	if s.report != nil {
-		l.seqs[reportKey] = s.reportSeq
-	}
 }
 
-// expected gives the message that a write is to replace. Nothing is expected where none was ever seen.
+// expected gives the message that a write is to replace.
 func (l *ledger) expected(key string) storePoint {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if seq, known := l.seqs[key]; known {
-		return storePoint{l.epoch, seq}
-	}
-	return storePoint{}
+	return storePoint{l.epoch, l.seqs[key], l.doubtful[key]}
 }
 
 // wrote takes in a write.
@@ -61,6 +60,7 @@ func (l *ledger) wrote(s *store, key string, seq uint64) {
 	defer l.mu.Unlock()
 	if l.epoch == s.epoch {
 		l.seqs[key] = seq
+		delete(l.doubtful, key)
 	}
 }
 
@@ -68,8 +68,8 @@ func (l *ledger) wrote(s *store, key string, seq uint64) {
 func (l *ledger) doubt(key string, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, known := l.seqs[key]; known && err != nil && !errors.Is(err, errOverwritten) {
-		l.seqs[key] = 0
+	if l.epoch != 0 && err != nil && !errors.Is(err, errOverwritten) {
+		l.doubtful[key] = true
 	}
 	return err
 }

@@ -23,9 +23,9 @@ type routeWriter struct {
 
 // settle takes in what a write came to. How far one came that failed is read the next time.
 func (w *routeWriter) settle(err error) error {
-	w.base.seq = w.last
+	w.base.seq, w.base.doubtful = w.last, err != nil
 	if err != nil {
-		w.epoch, w.base.seq = 0, 0
+		w.epoch = 0
 	}
 	return err
 }
@@ -104,7 +104,7 @@ func (c *conn) catchUp(ctx context.Context, term api.Term) error {
 	if w.mark.term > term {
 		return fmt.Errorf("%w: term %d, and this is term %d", errStaleTerm, w.mark.term, term)
 	}
-	if !base.allows(storePoint{now.epoch, now.last}) {
+	if !base.allows(now.epoch, now.last) {
 		return errOverwritten
 	}
 	w.keys = maps.Clone(w.keys)
