@@ -153,6 +153,11 @@ func (p *pod) create(ctx context.Context, t target) error {
 	if _, own := errors.AsType[*StartError](err); own {
 		p.unstartable(c, attempt, "", err)
 		return nil
+	} else if image, gone := errors.AsType[*ImageError](err); gone {
+		// Somebody took it away since it was brought here: it is brought again, by its policy. What has failed is this step,
+		// which is soon tried again, and not that.
+		c.image = imageWanted
+		return &stepError{image.Reason, errors.New(image.Image + ": " + image.Err.Error())}
 	} else if err != nil {
 		return err
 	}

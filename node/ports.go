@@ -122,7 +122,7 @@ const (
 // Runtime runs containers.
 type Runtime interface {
 	// Create makes a container that has not started. Its ID derives from pod UID, name and attempt: creating it again
-	// after a crash finds it, or clears away the half that was made.
+	// after a crash finds it, or clears away the half that was made. An ImageError says that its image is not there.
 	Create(ctx context.Context, config ContainerConfig) (id string, err error)
 	// Start starts it. One that runs is success.
 	Start(ctx context.Context, id string) error

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"headway.dev/headway/api"
 	"headway.dev/headway/node"
 )
@@ -30,7 +32,32 @@ func ImageCases() []PodCase {
 			c.test(newStage(t, m), g)
 		}})
 	}
-	return cases
+	return append(cases, PodCase{Name: "ImagePull should bring an image again that was removed before its container was made", Test: imageRemoved})
+}
+
+// fleetingImages are the machine's, of which the first that comes is gone at once.
+type fleetingImages struct {
+	node.Images
+	drop func(image string) // nil once it was
+}
+
+func (f *fleetingImages) Ensure(ctx context.Context, image string, policy corev1.PullPolicy) (string, error) {
+	digest, err := f.Images.Ensure(ctx, image, policy)
+	if f.drop != nil {
+		f.drop(image)
+		f.drop = nil
+	}
+	return digest, err
+}
+
+func imageRemoved(t testing.TB, m Machine) {
+	m.Config.Images = &fleetingImages{Images: m.Config.Images, drop: func(image string) { m.DropImage(t, image) }}
+	s := newStage(t, m)
+	uid := s.run("web", sleepsOn(m.AddImage(t)))
+	p := s.comes(uid, "the pod is ready", func(p api.PodStatus) bool { return p.Ready })
+	if c := container(p, "main"); c.Restarts != 0 {
+		s.Errorf("it was restarted: %+v", c)
+	}
 }
 
 // password is what the guarded images ask for.

@@ -27,6 +27,8 @@ type Machine struct {
 	SetDevices func(t testing.TB, names ...string)
 	// AddImage brings one more image like Image to the machine, which no pod uses and which can come again, and gives its name.
 	AddImage func(t testing.TB) string
+	// DropImage takes an image away, behind the agent's back.
+	DropImage func(t testing.TB, image string)
 }
 
 // A PodCase is one line of what Kubernetes promises of pods. Its name is that of the e2e-node case that it mirrors.

@@ -143,7 +143,7 @@ func (r *Runtime) prepare(ctx context.Context, id string, i *image) ([]mount.Mou
 	mounts, err := service.Prepare(ctx, id, i.chainID, snapshots.WithLabels(map[string]string{labelRoot: time.Now().UTC().Format(time.RFC3339)}))
 	if errdefs.IsNotFound(err) {
 		r.images.drop(i.name)
-		return nil, fmt.Errorf("image %s was removed from this machine: it has to be brought here again: %w", i.name, err)
+		return nil, &node.ImageError{Image: i.name, Reason: reasonPull, Err: errors.New("it was removed from this machine: it has to be brought here again")}
 	} else if err != nil {
 		return nil, fmt.Errorf("prepare its snapshot: %w", err)
 	}

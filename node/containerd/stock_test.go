@@ -19,6 +19,14 @@ import (
 	"headway.dev/headway/node"
 )
 
+// dropImage removes an image as a person does, and what only it stands on.
+func (h *host) dropImage(t testing.TB, image string) {
+	t.Helper()
+	if err := h.client.ImageService().Delete(h.scope(h.context()), image, images.SynchronousDelete()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // addImage imports one more image, which runs, and keeps its archive.
 func (h *host) addImage(t testing.TB, config v1.Config) string {
 	t.Helper()

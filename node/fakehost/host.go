@@ -73,6 +73,7 @@ type Host struct {
 	missing    map[string]string   // reasons of images that cannot be had
 	pulls      map[string]int
 	stored     map[string]storedImage    // by name
+	dropped    map[string]bool           // images that are not there
 	stops      map[string]syscall.Signal // by image
 	table      api.RouteTable
 	isolated   []node.IsolatedPod
@@ -97,7 +98,7 @@ func New(options Options) *Host {
 		busy: map[string]int{}, most: map[string]int{},
 		containers: map[string]*container{}, half: map[string]bool{}, ended: map[*watch]bool{},
 		sandboxes: map[string]node.Sandbox{}, volumes: map[string][]string{}, files: map[string]string{},
-		missing: map[string]string{}, pulls: map[string]int{}, stored: map[string]storedImage{}, stops: map[string]syscall.Signal{}, usage: map[[2]string]int64{}, memory: map[[2]string]int64{},
+		missing: map[string]string{}, pulls: map[string]int{}, stored: map[string]storedImage{}, dropped: map[string]bool{}, stops: map[string]syscall.Signal{}, usage: map[[2]string]int64{}, memory: map[[2]string]int64{},
 		replugged: map[chan struct{}]bool{},
 	}
 }

@@ -61,6 +61,9 @@ func (r runtime) Create(ctx context.Context, config node.ContainerConfig) (strin
 		if h.sandboxes[config.Sandbox.UID].IP != config.Sandbox.IP {
 			return errors.New("create " + id + ": its sandbox is not there")
 		}
+		if image := config.Container.Image; h.dropped[image] {
+			return &node.ImageError{Image: image, Reason: "ErrImagePull", Err: errors.New("it is not on this machine")}
+		}
 		delete(h.half, id)
 		h.containers[id] = &container{config: config, Container: node.Container{
 			ID: id, PodUID: config.Pod.UID, Pod: config.Pod.Pod, Name: config.Container.Name, Attempt: config.Attempt,

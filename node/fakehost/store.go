@@ -24,6 +24,7 @@ const sizeOfImage = 100 << 20
 
 // store notes that an image is asked for, and has it be there. The host is locked.
 func (h *Host) store(image string) {
+	delete(h.dropped, image)
 	h.stored[image] = storedImage{h.stored[image].uses + 1, time.Now()}
 }
 
@@ -35,6 +36,14 @@ func (h *Host) AddImage(testing.TB) string {
 	h.pulls[name] = 0
 	h.store(name)
 	return name
+}
+
+// DropImage takes an image away, until it is asked for again.
+func (h *Host) DropImage(_ testing.TB, image string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.stored, image)
+	h.dropped[image] = true
 }
 
 func (i images) TakeStock(ctx context.Context, named []string) ([]node.StoredImage, error) {
