@@ -76,6 +76,9 @@ func (s *state) observeNodes(infos []api.NodeInfo, now time.Time) (changed bool)
 		if n.info != nil && reflect.DeepEqual(*n.info, info) {
 			continue
 		}
+		if n.info != nil && n.info.SealKey != info.SealKey {
+			s.forgetSealed(info.Name)
+		}
 		s.alive(n, now)
 		n.info, changed = &info, true
 	}

@@ -134,6 +134,12 @@ func (w *scene) run(d *datadriven.TestData) (string, error) {
 	case "rejoin":
 		w.each(d.CmdArgs, func(m *machine) { m.join(w.now) })
 		w.watch()
+	case "rekey": // the machine has been made anew
+		w.each(d.CmdArgs, func(m *machine) {
+			m.info.SealKey = "new " + m.info.SealKey
+			m.join(w.now)
+		})
+		w.watch()
 	case "end":
 		for _, m := range w.machines {
 			m.end(d.CmdArgs[0].Key, api.PodPhase(d.CmdArgs[1].Key), w.now)

@@ -70,6 +70,14 @@ func (s *state) seal(digest api.Digest, template *api.PodTemplate, namespace, no
 	return d, nil
 }
 
+// forgetSealed drops what was sealed to a node that has another key now: its machine was made anew under the same name. Pods
+// that are given to it from now on have what it can open.
+func (s *state) forgetSealed(node string) {
+	maps.DeleteFunc(s.sealed, func(k sealedKey, _ api.Digest) bool { return k.node == node })
+	maps.DeleteFunc(s.live, func(k liveKey, _ api.Digest) bool { return k.node == node })
+	maps.DeleteFunc(s.pulls.sealed, func(k pullKey, _ api.Digest) bool { return k.node == node })
+}
+
 // sealToNode gives the blob with what secrets hold, sealed to the node. The error says why no pod can have it there.
 func (s *state) sealToNode(node string, contents api.SecretContents) (api.Digest, error) {
 	info := s.nodes[node].info
