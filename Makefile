@@ -40,6 +40,7 @@ crash: setup ## Kill daemons at every step of a pod's life, and RUNS times (defa
 .PHONY: bench
 bench: setup build ## Measure against bare containerd, as ratios in one run
 	$(ROOT) $(GO) run ./test/bench -binary $(BIN)/headway
+	$(GO) test ./test/bench -run "^$$" -bench . -benchtime 3x
 
 .PHONY: corpus
 corpus: ## Score real repositories' manifests (CORPUS=dir, default ../shared/corpus; OUTPUT=json)

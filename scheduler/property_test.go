@@ -251,3 +251,32 @@ func BenchmarkRules(b *testing.B) {
 		})
 	}
 }
+
+// TestTheHeapChoosesAsAScanWould places replicas that no rules bind in both ways.
+func TestTheHeapChoosesAsAScanWould(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawScene(t)
+		p := newPod("app", rapid.IntRange(0, 100).Draw(t, "uid"))
+		var chosen [2][]string
+		for way := range chosen {
+			f := newFleet(&Input{Nodes: s.nodes, Running: s.running})
+			a := f.newAsk(&p)
+			f.countPeers(a)
+			c := f.fitting(a, p.Identity.UID)
+			c.rules = way == 1
+			for range 3 * len(s.nodes) {
+				best, fit := c.choose(a)
+				if fit != len(c.list) || best < 0 {
+					break
+				}
+				n := c.list[best].node
+				chosen[way] = append(chosen[way], n.Name)
+				f.take(n, a)
+				c.asked(a, best)
+			}
+		}
+		if !slices.Equal(chosen[0], chosen[1]) {
+			t.Fatalf("by heap %v, by scan %v", chosen[0], chosen[1])
+		}
+	})
+}

@@ -193,17 +193,17 @@ func (f *fleet) alike(a, b *Pod) bool {
 func (f *fleet) placeAlike(pods []Pod, decisions []Decision) []Decision {
 	a := f.newAsk(&pods[0])
 	f.countPeers(a)
-	fitting := f.fitting(a)
+	fitting := f.fitting(a, pods[0].Identity.UID)
 	refusal, hopeless := "", false
 	for i := range pods {
 		d := Decision{Pod: pods[i].Identity}
-		best, fit := choose(a, fitting, hash(pods[i].Identity.UID))
+		best, fit := fitting.choose(a)
 		if best >= 0 {
-			c := &fitting[best]
+			c := &fitting.list[best]
 			d.Node, d.Reason = c.node.Name, c.reason(a, fit, len(f.nodes))
 			d.Volumes = f.bind(a, c.node)
 			f.take(c.node, a)
-			fitting = f.asked(a, fitting, best)
+			fitting.asked(a, best)
 			refusal = ""
 		} else {
 			if refusal == "" {
@@ -214,7 +214,7 @@ func (f *fleet) placeAlike(pods []Pod, decisions []Decision) []Decision {
 				n, victims, found := f.preempt(a)
 				if hopeless = !found; found {
 					d.Reason, d.Victims = refusal+"; "+makesRoom(n, victims), identities(victims)
-					fitting = slices.DeleteFunc(fitting, func(c candidate) bool { return c.node == n && !n.hasRoom(a) })
+					fitting.without(a, n)
 					refusal = ""
 				}
 			}
@@ -222,14 +222,4 @@ func (f *fleet) placeAlike(pods []Pod, decisions []Decision) []Decision {
 		decisions = append(decisions, d)
 	}
 	return decisions
-}
-
-// asked asks a node again that has taken a replica.
-func (f *fleet) asked(a *ask, fitting []candidate, i int) []candidate {
-	n := fitting[i].node
-	if !n.hasRoom(a) {
-		return slices.Delete(fitting, i, i+1)
-	}
-	fitting[i].score = a.score(n)
-	return fitting
 }

@@ -2,7 +2,9 @@ package scheduler
 
 import (
 	"cmp"
+	"container/heap"
 	"fmt"
+	"slices"
 )
 
 // A score is how well a pod would be off on a node.
@@ -20,18 +22,85 @@ type score struct {
 type candidate struct {
 	node  *node
 	score score
+	// luck decides between equals: without it pods would all run into the node whose name comes first.
+	luck uint64
 }
 
-// fitting are the nodes that have what the pod needs, ordered by name. They are good until the next call.
-func (f *fleet) fitting(a *ask) []candidate {
-	c := f.scratch[:0]
+// compare orders candidates, the better first.
+func (c *candidate) compare(s *score, o *candidate, t *score) int {
+	if order := s.compare(t); order != 0 {
+		return order
+	}
+	if c.luck != o.luck {
+		return cmp.Compare(c.luck, o.luck)
+	}
+	return cmp.Compare(c.node.Name, o.node.Name)
+}
+
+// candidates are the nodes that have what replicas of a template need. Without rules about other pods only the node that took
+// the last replica is worth something else to the next, so that they are kept as a heap, the best on top: a replica costs the
+// logarithm of the nodes. With rules every node may be.
+type candidates struct {
+	list  []candidate
+	rules bool
+}
+
+func (c *candidates) Len() int { return len(c.list) }
+
+func (c *candidates) Less(i, j int) bool {
+	a, b := &c.list[i], &c.list[j]
+	return a.compare(&a.score, b, &b.score) < 0
+}
+
+func (c *candidates) Swap(i, j int) { c.list[i], c.list[j] = c.list[j], c.list[i] }
+
+func (c *candidates) Push(x any) { c.list = append(c.list, x.(candidate)) }
+
+func (c *candidates) Pop() any {
+	last := len(c.list) - 1
+	x := c.list[last]
+	c.list = c.list[:last]
+	return x
+}
+
+// fitting are the candidates for an ask. They are good until the next call. What chance there is comes from the UID of its
+// first pod: a pod that is made again need not come to the same node.
+func (f *fleet) fitting(a *ask, uid string) *candidates {
+	c, chance := &candidates{list: f.scratch[:0], rules: len(a.strict)+len(a.soft) > 0}, hash(uid)
 	for _, n := range f.candidates(a) {
 		if n.hasRoom(a) {
-			c = append(c, candidate{node: n, score: a.score(n)})
+			c.list = append(c.list, candidate{node: n, score: a.score(n), luck: mix(chance ^ n.hash)})
 		}
 	}
-	f.scratch = c
+	f.scratch = c.list
+	if !c.rules {
+		heap.Init(c)
+	}
 	return c
+}
+
+// asked asks a node again that has taken a replica.
+func (c *candidates) asked(a *ask, i int) {
+	n := c.list[i].node
+	room := n.hasRoom(a)
+	c.list[i].score = a.score(n)
+	switch {
+	case c.rules && !room:
+		c.list = slices.Delete(c.list, i, i+1)
+	case c.rules:
+	case !room:
+		heap.Remove(c, i)
+	default:
+		heap.Fix(c, i)
+	}
+}
+
+// without leaves a node out that has no room for the pod any more.
+func (c *candidates) without(a *ask, n *node) {
+	c.list = slices.DeleteFunc(c.list, func(c candidate) bool { return c.node == n && !n.hasRoom(a) })
+	if !c.rules {
+		heap.Init(c)
+	}
 }
 
 func (a *ask) score(n *node) score {
@@ -106,40 +175,29 @@ func (s *score) compare(o *score) int {
 	return cmp.Compare(s.pods, o.pods)
 }
 
-// choose gives the index of the best candidate, and how many there are that all rules allow; -1 is none. Between equals a
-// hash of pod and node decides, then the name: so pods do not all run into the node whose name comes first.
-func choose(a *ask, fitting []candidate, pod uint64) (best, fit int) {
-	if len(fitting) == 0 {
+// choose gives the index of the best candidate, and how many there are that all rules allow; -1 is none.
+func (c *candidates) choose(a *ask) (best, fit int) {
+	if c.rules {
+		return c.chooseByRules(a)
+	}
+	if len(c.list) == 0 {
 		return -1, 0
 	}
-	if len(a.strict)+len(a.soft) > 0 {
-		return chooseByRules(a, fitting, pod)
-	}
-	for i := 1; i < len(fitting); i++ {
-		c, top := &fitting[i], &fitting[best]
-		if order := c.score.compare(&top.score); order < 0 || order == 0 && mix(pod^c.node.hash) < mix(pod^top.node.hash) {
-			best = i
-		}
-	}
-	return best, len(fitting)
+	return 0, len(c.list)
 }
 
 // chooseByRules is choose where every pod that is placed can change what another node is worth.
-func chooseByRules(a *ask, fitting []candidate, pod uint64) (best, fit int) {
+func (c *candidates) chooseByRules(a *ask) (best, fit int) {
 	best = -1
 	var top score
-	for i := range fitting {
-		c := &fitting[i]
-		if a.forbids(c.node) {
+	for i := range c.list {
+		n := &c.list[i]
+		if a.forbids(n.node) {
 			continue
 		}
 		fit++
-		s := c.score.with(a, c.node)
-		order := -1
-		if best >= 0 {
-			order = s.compare(&top)
-		}
-		if order < 0 || order == 0 && mix(pod^c.node.hash) < mix(pod^fitting[best].node.hash) {
+		s := n.score.with(a, n.node)
+		if best < 0 || n.compare(&s, &c.list[best], &top) < 0 {
 			best, top = i, s
 		}
 	}
