@@ -266,21 +266,20 @@ func (w *world) checkEnding(p *pod) {
 	w.checkAvailable(p)
 }
 
-// checkAvailable holds that a Deployment never has fewer ready pods than it may, unless something else took them.
+// checkAvailable holds that a workload never has fewer ready pods than it may, unless something else took them.
 func (w *world) checkAvailable(p *pod) {
 	owner := p.placement.Owner
-	if !w.strict || owner.Kind != deployment {
+	if !w.strict || owner.Kind != deployment && owner.Kind != statefulSet {
 		return
 	}
 	least := -1
 	for _, k := range w.repo.all {
-		a, declared := k.tree[owner.Name]
 		if !w.delivered[k.number] || k.number < w.strictFrom {
 			continue
 		}
-		floor := a.replicas - a.unavailable
-		if !declared || a.kind != owner.Kind || a.recreate {
-			floor = 0
+		floor := 0
+		if a, declared := k.tree[owner.Name]; declared && a.kind == owner.Kind {
+			floor = a.floor()
 		}
 		if least < 0 || floor < least {
 			least = floor

@@ -38,6 +38,8 @@ func (w *world) unfinished() []string {
 // missing says what an app lacks, or has too much of.
 func (w *world) missing(a app) []string {
 	switch a.kind {
+	case nodeKind:
+		return w.undrained(a.name)
 	case job:
 		return w.unsuccessful(a)
 	case cronJob:
@@ -70,6 +72,21 @@ func (w *world) missing(a app) []string {
 	}
 	if ready != want {
 		why = append(why, fmt.Sprintf("%s has %d ready pods of %d", a.ref(), ready, want))
+	}
+	return why
+}
+
+// undrained gives the pods that a drained machine still has, but for those that belong to it.
+func (w *world) undrained(name string) []string {
+	var why []string
+	m := w.machine(name)
+	if m == nil {
+		return nil
+	}
+	for _, p := range m.sorted() {
+		if p.placement.Owner.Kind != daemonSet && p.phase != api.PodSucceeded && p.phase != api.PodFailed {
+			why = append(why, fmt.Sprintf("%s is on %s, which is drained", describe(p.placement), name))
+		}
 	}
 	return why
 }

@@ -9,7 +9,10 @@ import (
 // names are those that apps of each kind may have. A name has one kind, mostly: now and then it changes.
 var kinds = []string{deployment, deployment, deployment, statefulSet, daemonSet, job, cronJob}
 
-const mostApps = 6
+const (
+	mostApps     = 6
+	mostMachines = 4
+)
 
 // firstTree is the tree of the first commit.
 func firstTree(d dice) tree {
@@ -30,6 +33,7 @@ func newApp(d dice, index int) app {
 	if d.percent(25) {
 		a.config = 1
 	}
+	a.budgeted = (a.kind == deployment || a.kind == statefulSet) && d.percent(30)
 	a.setLimits(d)
 	a.fix()
 	return a
@@ -61,9 +65,13 @@ func change(t tree, d dice) tree {
 			t = t.with(newApp(d, d.in(mostApps)))
 			continue
 		}
+		if d.percent(8) {
+			t = t.toggle(app{kind: nodeKind, name: fmt.Sprintf("n%d", 1+d.in(mostMachines))})
+			continue
+		}
 		a := t[names[d.in(len(names))]]
 		switch n := d.in(100); {
-		case n < 10 && len(names) > 1:
+		case n < 10 && len(names) > 1, a.kind == nodeKind:
 			t = t.without(a.name)
 			continue
 		case n < 50:
@@ -95,17 +103,32 @@ func change(t tree, d dice) tree {
 	return t
 }
 
-// mend gives the tree without what would keep it from coming to rest.
+// toggle gives the tree with an app that it has not, or without it.
+func (t tree) toggle(a app) tree {
+	if _, there := t[a.name]; there {
+		return t.without(a.name)
+	}
+	return t.with(a)
+}
+
+// mend gives the tree without what would keep it from coming to rest. One machine may stay drained.
 func mend(t tree, d dice) tree {
 	t = change(t, d)
+	drained := d.percent(50)
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		if t[name].kind == nodeKind && drained {
+			t = t.without(name)
+		}
+		drained = drained || t[name].kind == nodeKind
+	}
+	if len(t) == 0 {
+		t = firstTree(d)
+	}
 	for _, name := range slices.Sorted(maps.Keys(t)) {
 		a := t[name]
 		a.flaw = ""
 		a.suspended = a.kind == cronJob
 		t = t.with(a)
-	}
-	if len(t) == 0 {
-		t = firstTree(d)
 	}
 	return t
 }

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -23,6 +24,8 @@ const (
 	daemonSet   = "DaemonSet"
 	job         = "Job"
 	cronJob     = "CronJob"
+	// nodeKind is no workload, but a machine that a tree drains; its name is the machine's.
+	nodeKind = "Node"
 )
 
 // The flaws of an image: what its name ends in says how its pods behave.
@@ -48,15 +51,30 @@ type app struct {
 	config             int // the version of its config map; 0 is none
 	service            bool
 	suspended          bool
-	minReady           int // seconds
+	budgeted           bool // a budget lets one pod at a time be taken away
+	minReady           int  // seconds
 }
 
 func (a app) ref() api.Ref { return api.Ref{Kind: a.kind, Namespace: "shop", Name: a.name} }
+
+// floor is how many of the app's pods are to be ready while nothing disturbs it but what people wish for.
+func (a app) floor() int {
+	switch {
+	case a.kind == statefulSet, a.kind == deployment && a.budgeted && !a.recreate:
+		return max(0, a.replicas-1)
+	case a.kind == deployment && !a.recreate:
+		return max(0, a.replicas-a.unavailable)
+	}
+	return 0
+}
 
 // image is what the app's pods run.
 func (a app) image() string { return fmt.Sprintf("%s:%d%s", a.name, a.version, a.flaw) }
 
 func (a app) String() string {
+	if a.kind == nodeKind {
+		return "drained " + a.name
+	}
 	s := fmt.Sprintf("%s %s x%d", strings.ToLower(a.kind), a.image(), a.replicas)
 	if a.config > 0 {
 		s += fmt.Sprintf(" config %d", a.config)
@@ -66,6 +84,9 @@ func (a app) String() string {
 	}
 	if a.suspended {
 		s += " suspended"
+	}
+	if a.budgeted {
+		s += " budgeted"
 	}
 	return s
 }
@@ -110,7 +131,26 @@ func (t tree) objects() []api.Object {
 
 // objects are the workload and what belongs to it, with the defaults of Kubernetes.
 func (a app) objects() []api.Object {
+	if a.kind == nodeKind {
+		return []api.Object{{
+			Ref: api.Ref{Kind: nodeKind, Name: a.name},
+			Value: &corev1.Node{
+				TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: nodeKind},
+				ObjectMeta: metav1.ObjectMeta{Name: a.name, Annotations: map[string]string{"headway.dev/drain": "true"}},
+			},
+		}}
+	}
 	objects := []api.Object{a.workload()}
+	if a.budgeted {
+		one := intstr.FromInt32(1)
+		objects = append(objects, api.Object{
+			Ref: api.Ref{Kind: "PodDisruptionBudget", Namespace: "shop", Name: a.name},
+			Value: &policyv1.PodDisruptionBudget{
+				TypeMeta: metav1.TypeMeta{APIVersion: "policy/v1", Kind: "PodDisruptionBudget"}, ObjectMeta: a.meta(),
+				Spec: policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &one, Selector: &metav1.LabelSelector{MatchLabels: a.labels()}},
+			},
+		})
+	}
 	if a.service {
 		objects = append(objects, api.Object{
 			Ref: api.Ref{Kind: "Service", Namespace: "shop", Name: a.name},

@@ -37,7 +37,7 @@ func simulate(seed uint64, o options) result {
 	w := newWorld(seed)
 	w.trace.echo, w.log = o.echo, o.log
 	d := w.chance.roll("fleet")
-	for i := range 2 + d.in(3) {
+	for i := range 2 + d.in(mostMachines-1) {
 		m := newMachine(w, i+1)
 		w.machines = append(w.machines, m)
 		w.after(d.between(0, 3*time.Second), m.boot)

@@ -52,7 +52,7 @@ func TestSim(t *testing.T) {
 	}
 	n := *seeds
 	if n == 0 {
-		n = 100
+		n = 2000
 		if testing.Short() {
 			n = 20
 		}
