@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,9 @@ func (j *job) observe() {
 			j.going = append(j.going, pod)
 		default:
 			j.active = append(j.active, pod)
+			if pod.Phase == api.PodPending {
+				maps.Copy(j.plan.Blobs, j.template.Blobs) // its node may lack it yet, and so may a store that was lost
+			}
 		}
 	}
 	slices.SortStableFunc(j.active, func(a, b *Pod) int { return a.Slot - b.Slot })
