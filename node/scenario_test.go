@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -208,9 +209,18 @@ func (s *scenario) doEvents(*datadriven.TestData) string {
 	s.bus.mu.Lock()
 	defer s.bus.mu.Unlock()
 	var b strings.Builder
-	// Those of a pod are in order; which of two pods was first is not said.
+	// Those of a pod are in order; which of two pods was first is not said. Images are pulled beside what else a pod does, so that
+	// of one moment what became of a pull is told first.
 	news := slices.Clone(s.bus.events[s.events:])
-	slices.SortStableFunc(news, func(a, b api.Event) int { return a.Ref.Compare(b.Ref) })
+	other := func(e api.Event) int {
+		if strings.Contains(e.Reason, "ImagePull") {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(news, func(a, b api.Event) int {
+		return cmp.Or(a.Ref.Compare(b.Ref), a.Time.Compare(b.Time), cmp.Compare(other(a), other(b)))
+	})
 	for _, e := range news {
 		mark := ""
 		if e.Warning {
