@@ -283,6 +283,25 @@ func TestBlobsGo(t *testing.T) {
 	})
 }
 
+// TestBlobsGoWithoutPods asks the same of an agent that finds no pod: the one before it was killed when its last pod was
+// erased and that pod's template was not.
+func TestBlobsGoWithoutPods(t *testing.T) {
+	bubble(t, fakehost.Options{}, func(w *world) {
+		w.start()
+		pass(time.Second)
+		w.stop()
+		dir := filepath.Join(w.dir, "blobs")
+		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "left"), nil, 0o600)); err != nil {
+			w.Fatal(err)
+		}
+		w.start()
+		pass(time.Second)
+		if files := w.files(); strings.Contains(files, "blobs/") {
+			w.Errorf("on disk are:\n%s", files)
+		}
+	})
+}
+
 // TestCleanupSaysWhatIsLeft ends a clean-up that cannot be done.
 func TestCleanupSaysWhatIsLeft(t *testing.T) {
 	bubble(t, fakehost.Options{}, func(w *world) {

@@ -73,6 +73,8 @@ func (a *Agent) takeUp(ctx context.Context) error {
 		}
 	}
 	a.reconcile(ctx)
+	// Without a pod nobody else does what an agent left that was killed before it had pruned.
+	a.pruneBlobs()
 	a.status.set()
 	return nil
 }
