@@ -10,7 +10,7 @@ import (
 )
 
 // Drift is what differs from the assignment though neither a commit nor the node itself brought it about: a container that
-// somebody killed or took away, a rule of the kernel that somebody changed. How a process ends by itself is none: what
+// somebody killed, took away, froze or gave other limits, a rule of the kernel that somebody changed. How a process ends by itself is none: what
 // follows on that is for its restart policy to say.
 
 // driftEvery is how often the node looks at its containers though none is known to have ended, and whether the kernel has the
@@ -68,35 +68,44 @@ func (p *pod) tellDrift(c *container) {
 	p.event(eventDrift, what, warning)
 }
 
-// watchDrift looks after the containers, and after the rules of the kernel where the router can, until ctx is done.
+// watchDrift looks after the containers, and after the rules of the kernel, as far as runtime and router can, until ctx is done.
 func (a *Agent) watchDrift(ctx context.Context) {
-	keeper, keeps := a.config.Router.(RuleKeeper)
-	var told []string
+	rules, keepsRules := a.config.Router.(RuleKeeper)
+	containers, keepsContainers := a.config.Runtime.(ContainerKeeper)
+	var toldRules []string
+	var toldContainers map[string]string
 	for pause(ctx, driftEvery) {
 		a.look.wanted.set()
-		if !keeps {
-			continue
+		if keepsContainers {
+			toldContainers = a.keepContainers(ctx, containers, toldContainers)
 		}
-		found, err := keeper.Drift(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				a.log.Warn("whether the kernel's rules are as given is not known", "error", err)
-			}
-			continue
-		}
-		heals := !a.onlyReports.Load()
-		if len(found) > 0 && !slices.Equal(found, told) {
-			a.tellRules(found, heals)
-		}
-		told = found
-		if len(found) == 0 || !heals {
-			continue
-		}
-		told = nil // should it come again, it is told again
-		if err := keeper.Repair(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("the kernel's rules could not be repaired; it is tried again", "error", err)
+		if keepsRules {
+			toldRules = a.keepRules(ctx, rules, toldRules)
 		}
 	}
+}
+
+// keepRules looks whether somebody has changed the kernel's rules, and repairs them, unless drift is only to be reported. Told
+// is what has been told of; what has been now is returned.
+func (a *Agent) keepRules(ctx context.Context, keeper RuleKeeper, told []string) []string {
+	found, err := keeper.Drift(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.log.Warn("whether the kernel's rules are as given is not known", "error", err)
+		}
+		return told
+	}
+	heals := !a.onlyReports.Load()
+	if len(found) > 0 && !slices.Equal(found, told) {
+		a.tellRules(found, heals)
+	}
+	if len(found) == 0 || !heals {
+		return found
+	}
+	if err := keeper.Repair(ctx); err != nil && ctx.Err() == nil {
+		a.log.Warn("the kernel's rules could not be repaired; it is tried again", "error", err)
+	}
+	return nil // should it come again, it is told again
 }
 
 // maxRules bounds how many of the rules that differ an event names.

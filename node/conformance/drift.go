@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/node"
 )
 
 const runsOn = `
@@ -85,4 +86,87 @@ func driftReported(s *stage) {
 	s.bus.drift(api.DriftHeal)
 	s.restarted(uid, 1)
 	s.drifted(1)
+}
+
+const limited = `
+containers:
+- name: run
+  image: IMAGE
+  command: [/bin/sh, -c, "trap 'exit 0' TERM; echo up; sleep 100000 & wait"]
+  resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 500m, memory: 32Mi}}`
+
+// unaltered waits until the running container of a pod is as it was made.
+func (s *stage) unaltered(uid string) {
+	s.Helper()
+	s.until("the container is as it was made", func() bool { return s.altered(uid) == "" })
+}
+
+// altered says what of the running container of a pod somebody has changed.
+func (s *stage) altered(uid string) (what string) {
+	s.Helper()
+	keeper, keeps := s.config.Runtime.(node.ContainerKeeper)
+	if !keeps {
+		s.Fatal("the runtime keeps no containers")
+	}
+	s.behind(uid, func(ctx context.Context, id string) (err error) {
+		what, err = keeper.Altered(ctx, id)
+		return err
+	})
+	return what
+}
+
+// bound gives the running container of a pod another limit of memory.
+func (s *stage) bound(uid string, memory int64) {
+	s.Helper()
+	s.behind(uid, func(ctx context.Context, id string) error { return s.machine.Limit(ctx, id, memory) })
+}
+
+// driftAltered freezes a container, and bounds those that have a limit and those that have none. Nothing restarts.
+func driftAltered(s *stage) {
+	uid, other := s.run("drift", limited), s.run("other", runsOn)
+	for _, uid := range []string{uid, other} {
+		s.restarted(uid, 0)
+		if what := s.altered(uid); what != "" {
+			s.Errorf("nobody has touched it, and it %s", what)
+		}
+	}
+	s.behind(uid, s.machine.Freeze)
+	if s.altered(uid) == "" {
+		s.Error("it does not say that it is frozen")
+	}
+	s.drifted(1)
+	s.unaltered(uid)
+	s.bound(uid, 64<<20)
+	s.drifted(2)
+	s.unaltered(uid)
+	s.bound(other, 64<<20)
+	s.until("the drift is told", func() bool { return s.bus.told("Drift", api.PodRef("conformance", "other")) == 1 })
+	s.unaltered(other)
+	s.drifted(2)
+	s.restarted(uid, 0)
+	s.restarted(other, 0)
+}
+
+// driftAlteredReported leaves a frozen container as it is, until it is to be healed.
+func driftAlteredReported(s *stage) {
+	s.bus.drift(api.DriftReport)
+	uid, other := s.run("drift", limited), s.run("other", limited)
+	s.restarted(uid, 0)
+	s.restarted(other, 0)
+	s.behind(uid, s.machine.Freeze)
+	s.drifted(1)
+	s.bound(other, 64<<20) // by when that is told, the frozen one was looked at again
+	s.until("the drift is told", func() bool { return s.bus.told("Drift", api.PodRef("conformance", "other")) == 1 })
+	if s.altered(uid) == "" || s.altered(other) == "" {
+		s.Error("drift was healed that was only to be reported")
+	}
+	s.drifted(1)
+	s.bus.drift(api.DriftHeal)
+	s.unaltered(uid)
+	s.unaltered(other)
+	s.drifted(1)
+	s.bus.drift(api.DriftReport)
+	s.behind(uid, s.machine.Freeze)
+	s.drop(uid) // it hears nothing, and has to be killed
+	s.until("the frozen pod is gone", func() bool { _, found := s.bus.pod(uid); return !found })
 }

@@ -41,6 +41,8 @@ func PodCases() []PodCase {
 		{"GracefulNodeShutdown should gracefully shutdown pods by priority", gracefulShutdown},
 		{"GracefulNodeShutdown should gracefully shutdown pods with various grace periods", boundedShutdown},
 		{"Drift should be healed and told", driftHealed},
+		{"Drift of a container that runs should be healed and told", driftAltered},
+		{"Drift of a container that runs should be left and told where it is only to be reported", driftAlteredReported},
 		{"Drift should be left and told where it is only to be reported", driftReported},
 		{"MemoryAllocatableEviction should evict pods by use over request and priority", memoryEviction},
 		{"Container Logs should tell when lines were written", logTimes},

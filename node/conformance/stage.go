@@ -29,6 +29,10 @@ type Machine struct {
 	AddImage func(t testing.TB) string
 	// DropImage takes an image away, behind the agent's back.
 	DropImage func(t testing.TB, image string)
+	// Freeze stops a running container's processes where they are, and Limit bounds its memory, in bytes, as somebody else
+	// would behind the agent's back.
+	Freeze func(ctx context.Context, id string) error
+	Limit  func(ctx context.Context, id string, memory int64) error
 }
 
 // A PodCase is one line of what Kubernetes promises of pods. Its name is that of the e2e-node case that it mirrors.

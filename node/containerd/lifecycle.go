@@ -121,6 +121,7 @@ func (r *Runtime) Signal(ctx context.Context, id string, s syscall.Signal) error
 
 // Remove kills what still runs of a container and deletes it with its snapshot. One that is gone is success.
 func (r *Runtime) Remove(ctx context.Context, id string) error {
+	r.bounds.forget(id)
 	if err := r.remove(r.scope(ctx), id); err != nil {
 		return fmt.Errorf("remove container %s: %w", id, err)
 	}

@@ -23,7 +23,7 @@ func TestPods(t *testing.T) {
 	h := newHost(t, func(o *Options) { o.Devices = widgets })
 	for _, c := range slices.Concat(conformance.PodCases(), conformance.ImageCases(), conformance.ImageGCCases()) {
 		t.Run(c.Name, func(t *testing.T) {
-			c.Test(t, conformance.Machine{Image: h.image, SetDevices: widgets.set, AddImage: func(t testing.TB) string { return h.addImage(t, v1.Config{}) }, DropImage: h.dropImage, Config: node.Config{
+			c.Test(t, conformance.Machine{Image: h.image, SetDevices: widgets.set, AddImage: func(t testing.TB) string { return h.addImage(t, v1.Config{}) }, DropImage: h.dropImage, Freeze: h.freeze, Limit: h.limit, Config: node.Config{
 				Devices: widgets,
 				Runtime: h.Runtime, Images: h.Runtime, Logs: logfile.New(),
 				Network: &pinned{t: t, sandboxes: map[string]node.Sandbox{}}, Router: noRouter{}, Prober: noProber{}, Volumes: noVolumes{},

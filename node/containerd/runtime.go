@@ -114,6 +114,7 @@ type Runtime struct {
 	log    *log.Entry
 	busy   busy
 	sweeps *sweeps
+	bounds boundsCache
 	// daemon tells this process's leases from those of earlier ones.
 	daemon string
 	// imageDir is where containerd unpacks images; empty if it does not say.

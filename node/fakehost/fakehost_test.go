@@ -46,7 +46,7 @@ func TestPods(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := fakehost.New(fakehost.Options{Latency: map[string]time.Duration{"Create": 10 * time.Millisecond}})
 				devices := func(_ testing.TB, names ...string) { h.SetDevices(conformance.Widget, names...) }
-				c.Test(t, conformance.Machine{Image: "busybox", SetDevices: devices, AddImage: h.AddImage, DropImage: h.DropImage, Config: node.Config{
+				c.Test(t, conformance.Machine{Image: "busybox", SetDevices: devices, AddImage: h.AddImage, DropImage: h.DropImage, Freeze: h.Freeze, Limit: h.Limit, Config: node.Config{
 					Devices: h.Devices(),
 					Runtime: h.Runtime(), Network: h.Network(), Router: h.Router(), Images: h.Images(),
 					Prober: h.Prober(), Volumes: h.Volumes(), Logs: logfile.New(),

@@ -34,6 +34,7 @@ type container struct {
 	node.Container
 	config  node.ContainerConfig
 	process *process
+	altered string // by somebody else; empty if it is as it was made
 }
 
 // A watch is one call of Watch.
