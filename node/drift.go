@@ -37,9 +37,9 @@ func (a *Agent) followDrift() {
 }
 
 // isDrift says whether the run that has ended so was ended by somebody who is neither the node nor the kernel, short of
-// memory, nor the machine that stopped.
+// memory, nor the machine that stopped. One that is lost is seen on its way out: who takes a container away takes its task first.
 func (p *pod) isDrift(c *container, e end) bool {
-	if e.ExitCode != exitUnknown || e.OOM || e.Asked != "" || e.Unstarted != "" || e.Shutdown {
+	if e.ExitCode != exitUnknown && !e.Lost || e.OOM || e.Asked != "" || e.Unstarted != "" || e.Shutdown {
 		return false
 	}
 	if shared := p.template.Spec.ShareProcessNamespace; shared != nil && *shared {

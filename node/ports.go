@@ -100,6 +100,7 @@ type Container struct {
 	Started  time.Time
 	Finished time.Time
 	OOM      bool // the kernel killed it for its memory
+	Lost     bool // what ran it is gone, so that how it ended is not known
 }
 
 // A StartError says that a container's process cannot be started, by the container's own fault: its command does not exist,

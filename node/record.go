@@ -74,6 +74,7 @@ type end struct {
 	Failures int       `json:"failures"` // ends in a row after short runs, this one included
 	ExitCode int       `json:"exitCode"`
 	OOM      bool      `json:"oom,omitempty"`
+	Lost     bool      `json:"lost,omitempty"` // how it ended is not known
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished"`
 	// Unstarted is why its process could not be started; empty if it ran.
@@ -93,7 +94,7 @@ type end struct {
 // container is the end as a container that is still on the machine.
 func (e end) container(name string) Container {
 	return Container{
-		ID: e.ID, Name: name, Attempt: e.Attempt, State: ContainerExited, ExitCode: e.ExitCode, OOM: e.OOM,
+		ID: e.ID, Name: name, Attempt: e.Attempt, State: ContainerExited, ExitCode: e.ExitCode, OOM: e.OOM, Lost: e.Lost,
 		Started: e.Started, Finished: e.Finished,
 	}
 }

@@ -118,7 +118,7 @@ func (p *pod) countEnd(c *container, k Container) (end, bool) {
 	}
 	how := p.noteOf(c).Ending
 	e := end{
-		ID: c.id, Attempt: c.attempt, Failures: last.Failures + 1, ExitCode: k.ExitCode, OOM: k.OOM,
+		ID: c.id, Attempt: c.attempt, Failures: last.Failures + 1, ExitCode: k.ExitCode, OOM: k.OOM, Lost: k.Lost,
 		Started: k.Started, Finished: k.Finished, Asked: how.Why, Shutdown: how.Shutdown,
 		Said: p.host.lastLine(p.host.disk.logPath(p.uid, c.spec.Name, c.attempt)),
 	}

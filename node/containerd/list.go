@@ -80,7 +80,7 @@ func (r *Runtime) observe(ctx context.Context, record containers.Container, t *t
 	if _, err := r.client.ContainerService().Get(ctx, record.ID); err != nil {
 		return c, false, ignoreNotFound(err)
 	}
-	c.State, c.ExitCode, c.Finished = node.ContainerExited, lostExitCode, record.UpdatedAt
+	c.State, c.ExitCode, c.Finished, c.Lost = node.ContainerExited, lostExitCode, record.UpdatedAt, true
 	return c, true, nil
 }
 

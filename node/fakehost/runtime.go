@@ -194,6 +194,7 @@ func (h *Host) Reboot() {
 		default:
 			c.ExitCode = exitLost // that it was another one is forgotten
 		}
+		c.Lost = c.State == node.ContainerExited
 	}
 	clear(h.sandboxes)
 	h.freed, h.nextIP = nil, firstIP
