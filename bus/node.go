@@ -45,14 +45,7 @@ func (c *Conn) Beat(_ context.Context, beat api.Heartbeat) error {
 	if err := checkName("node", beat.Node); err != nil {
 		return err
 	}
-	data, err := json.Marshal(beat)
-	if err != nil {
-		return fmt.Errorf("heartbeat: %w", err)
-	}
-	if err := c.nc.Publish(wire.Heartbeat(beat.Node), data); err != nil {
-		return fmt.Errorf("heartbeat: %w", unavailable(err))
-	}
-	return nil
+	return c.publishUnstored(wire.Heartbeat(beat.Node), "heartbeat", beat)
 }
 
 // WatchBeats calls fn with each heartbeat, until ctx is done.
