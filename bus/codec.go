@@ -17,11 +17,17 @@ const (
 	maxDecoded = 64 << 20
 )
 
+// encoded is a value that is JSON already.
+type encoded []byte
+
 // encode gives a value as JSON, compressed when it is large.
 func encode(v any) (nats.Header, []byte, error) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode %T: %w", v, err)
+	data, ok := v.(encoded)
+	if !ok {
+		var err error
+		if data, err = json.Marshal(v); err != nil {
+			return nil, nil, fmt.Errorf("encode %T: %w", v, err)
+		}
 	}
 	if len(data) <= compressAbove {
 		return nil, data, nil
@@ -31,8 +37,18 @@ func encode(v any) (nats.Header, []byte, error) {
 
 // decode reads what encode wrote.
 func decode(header nats.Header, data []byte, into any) error {
+	text, err := unpack(header, data)
+	if err != nil {
+		return fmt.Errorf("decode %T: %w", into, err)
+	}
+	return unmarshal(text, into)
+}
+
+// unpack gives the JSON of what encode wrote.
+func unpack(header nats.Header, data []byte) ([]byte, error) {
 	switch encoding := header.Get(encodingHeader); encoding {
 	case "":
+		return data, nil
 	case "s2":
 		size, err := s2.DecodedLen(data)
 		if err == nil && size > maxDecoded {
@@ -42,12 +58,16 @@ func decode(header nats.Header, data []byte, into any) error {
 			data, err = s2.Decode(nil, data)
 		}
 		if err != nil {
-			return fmt.Errorf("decompress %T: %w", into, err)
+			return nil, fmt.Errorf("decompress: %w", err)
 		}
+		return data, nil
 	default:
-		return fmt.Errorf("decode %T: unknown encoding %q: was it written by a newer headway?", into, encoding)
+		return nil, fmt.Errorf("unknown encoding %q: was it written by a newer headway?", encoding)
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+}
+
+func unmarshal(text []byte, into any) error {
+	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("decode %T: %w", into, err)
 	}
 	return nil

@@ -75,6 +75,7 @@ type Conn struct {
 	levels    levels
 	keeping   keeping
 	routes    routeWriter
+	statuses  statusWriter
 
 	assignments, reports ledger
 }

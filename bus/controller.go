@@ -36,7 +36,7 @@ func (c *Conn) State(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	s.Assignments = decodeAll(c, assignments, func(a api.Assignment) string { return a.Node })
-	if s.Statuses, err = all(ctx, c, wire.Statuses, func(s api.NodeStatus) string { return s.Node }); err != nil {
+	if s.Statuses, err = all(ctx, c, wire.Statuses, nodeOfStatus); err != nil {
 		return State{}, err
 	}
 	if s.Routes, s.RouteRevision, err = c.currentRoutes(ctx); err != nil {
@@ -91,11 +91,6 @@ func (c *Conn) PutAssignment(ctx context.Context, a api.Assignment) error {
 		return err
 	}
 	return c.assignments.put(ctx, c, wire.Assignments, a.Node, a)
-}
-
-// WatchStatuses calls fn with each newest status of each node, until ctx is done.
-func (c *Conn) WatchStatuses(ctx context.Context, fn func(api.NodeStatus)) error {
-	return watchValues(ctx, c, wire.Statuses, wire.Any, func(s api.NodeStatus) string { return s.Node }, fn)
 }
 
 // WatchAcks calls fn with each newest acknowledgement of each node, until ctx is done. An acknowledgement of routes that

@@ -24,14 +24,6 @@ func (c *Conn) PutNode(ctx context.Context, info api.NodeInfo) error {
 	return c.say(ctx, wire.Nodes, info.Name, info)
 }
 
-// PutStatus says how the node's pods are.
-func (c *Conn) PutStatus(ctx context.Context, status api.NodeStatus) error {
-	if err := checkName("node", status.Node); err != nil {
-		return err
-	}
-	return c.say(ctx, wire.Statuses, status.Node, status)
-}
-
 // PutAck says which revision of the routes the node's kernel has.
 func (c *Conn) PutAck(ctx context.Context, ack api.Ack) error {
 	if err := checkName("node", ack.Node); err != nil {
@@ -82,14 +74,20 @@ func watchValues[T any](ctx context.Context, c *Conn, bucket, filter string, nam
 // decodeAll reads values, ordered by key. One that cannot be read, or that names another than its key, is reported and
 // left out: it must not stand in the way of the rest.
 func decodeAll[T any](c *Conn, entries map[string]entry, name func(T) string) []T {
+	return decodeAllBy(c, entries, func(e entry) (value T, err error) {
+		err = decode(e.header, e.data, &value)
+		return value, err
+	}, name)
+}
+
+func decodeAllBy[T any](c *Conn, entries map[string]entry, decode func(entry) (T, error), name func(T) string) []T {
 	type keyed struct {
 		key   string
 		value T
 	}
 	var all []keyed
 	for key, e := range entries {
-		var value T
-		err := decode(e.header, e.data, &value)
+		value, err := decode(e)
 		if err == nil && name(value) != key {
 			err = fmt.Errorf("it says that it is of %q", name(value))
 		}
