@@ -202,6 +202,7 @@ func (w *world) checkStart(p *pod) {
 	if w.frozen && owner.Kind != job {
 		w.violate(disposable, "%s starts on %s, though only the control plane or the repository was away", describe(p.placement), p.machine.name)
 	}
+	w.checkAlone(p)
 	switch owner.Kind {
 	case statefulSet:
 		for _, m := range w.machines {
@@ -264,36 +265,6 @@ func (w *world) checkEnding(p *pod) {
 		}
 	}
 	w.checkAvailable(p)
-}
-
-// checkAvailable holds that a workload never has fewer ready pods than it may, unless something else took them.
-func (w *world) checkAvailable(p *pod) {
-	owner := p.placement.Owner
-	if !w.strict || owner.Kind != deployment && owner.Kind != statefulSet {
-		return
-	}
-	least := -1
-	for _, k := range w.repo.all {
-		if !w.delivered[k.number] || k.number < w.strictFrom {
-			continue
-		}
-		floor := 0
-		if a, declared := k.tree[owner.Name]; declared && a.kind == owner.Kind {
-			floor = a.floor()
-		}
-		if least < 0 || floor < least {
-			least = floor
-		}
-	}
-	ready := 0
-	for _, other := range w.podsOf(owner) {
-		if other != p && other.ready && !other.stopping {
-			ready++
-		}
-	}
-	if ready < least {
-		w.violate(limitsKept, "%s ends on %s, and %d others are ready, where %d are to be", describe(p.placement), p.machine.name, ready, least)
-	}
 }
 
 // podsOf are the pods of a workload on all machines.

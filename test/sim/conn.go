@@ -255,6 +255,7 @@ func (c *conn) PutReport(ctx context.Context, r api.Report) error {
 		s.seq++
 		s.report, s.reportSeq = &r, s.seq
 		c.ledger.wrote(s, reportKey, s.seq)
+		c.world.checkCrowds(r)
 		return nil
 	})
 	return c.ledger.doubt(reportKey, err)

@@ -48,7 +48,7 @@ func (a *app) fix() {
 }
 
 func (a *app) setLimits(d dice) {
-	a.surge, a.unavailable = d.in(3), d.in(2)
+	a.surge, a.unavailable = d.in(3), d.in(3)
 	if a.kind == daemonSet && a.surge > 0 {
 		a.unavailable = 0 // one of both, as Kubernetes has it
 	}

@@ -57,17 +57,6 @@ type app struct {
 
 func (a app) ref() api.Ref { return api.Ref{Kind: a.kind, Namespace: "shop", Name: a.name} }
 
-// floor is how many of the app's pods are to be ready while nothing disturbs it but what people wish for.
-func (a app) floor() int {
-	switch {
-	case a.kind == statefulSet, a.kind == deployment && a.budgeted && !a.recreate:
-		return max(0, a.replicas-1)
-	case a.kind == deployment && !a.recreate:
-		return max(0, a.replicas-a.unavailable)
-	}
-	return 0
-}
-
 // image is what the app's pods run.
 func (a app) image() string { return fmt.Sprintf("%s:%d%s", a.name, a.version, a.flaw) }
 
