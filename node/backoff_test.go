@@ -43,3 +43,25 @@ func TestFraction(t *testing.T) {
 		}
 	}
 }
+
+// TestProbeBeat asks that attempts follow on one another by their period, that they fall together, and that one which took long
+// puts off no other by more than it must.
+func TestProbeBeat(t *testing.T) {
+	begun := time.Date(2026, 1, 2, 3, 4, 5, 90_000_000, time.UTC)
+	rapid.Check(t, func(t *rapid.T) {
+		period := time.Duration(rapid.IntRange(1, 3600).Draw(t, "period")) * time.Second
+		took := time.Duration(rapid.Int64Range(0, int64(2*time.Second)).Draw(t, "took"))
+		now := begun.Add(took)
+		next := now.Add(untilBeat(now, period))
+		if !next.Equal(next.Truncate(probeBeat)) {
+			t.Fatalf("%v is no beat", next)
+		}
+		if off := next.Sub(now) - period; off < -probeBeat/2 || off > probeBeat/2 {
+			t.Fatalf("%v after an attempt is %v off its period", next.Sub(now), off)
+		}
+		// From a beat on, an attempt that takes less than half of one leaves the period what it is.
+		if then := next.Add(took % (probeBeat / 2)); then.Add(untilBeat(then, period)).Sub(next) != period {
+			t.Fatalf("%v after a beat the next attempt is %v after it", then.Sub(next), then.Add(untilBeat(then, period)).Sub(next))
+		}
+	})
+}

