@@ -262,8 +262,8 @@ func (a *Agent) watch(ctx context.Context, what string, watch func(context.Conte
 func (a *Agent) watchRuntime(ctx context.Context) {
 	a.watch(ctx, "containers", func(ctx context.Context) error {
 		// What ended before the watch began is seen too.
-		a.look.wanted.set()
-		return a.config.Runtime.Watch(ctx, func(string) { a.look.wanted.set() })
+		a.look.want(everyPod)
+		return a.config.Runtime.Watch(ctx, a.look.ended)
 	})
 }
 

@@ -454,7 +454,7 @@ func TestLateListing(t *testing.T) {
 			}
 			return nil
 		})
-		w.host.Exit("u-b.web.0", 1) // has a look taken, which comes late
+		w.host.Lose("none") // has a look taken at all, which comes late
 		pass(70 * time.Millisecond)
 		puts := len(w.bus.statuses)
 		if n := len(w.bus.lastStatus().Pods); n != 1 {
@@ -465,6 +465,9 @@ func TestLateListing(t *testing.T) {
 			if len(s.Pods) != 1 {
 				w.Errorf("a pod that is gone came back: %+v", s.Pods)
 			}
+		}
+		if !delayed.Load() {
+			w.Error("no look was late")
 		}
 	})
 }

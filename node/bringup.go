@@ -165,6 +165,7 @@ func (p *pod) create(ctx context.Context, t target) error {
 		p.known[id] = Container{ID: id, PodUID: p.uid, Name: c.spec.Name, Attempt: attempt, State: ContainerCreated}
 	}
 	p.changed = p.host.look.number()
+	p.host.look.met(id, p.uid)
 	c.renew(id, attempt)
 	return nil
 }
@@ -207,7 +208,7 @@ func (p *pod) start(ctx context.Context, t target) error {
 	p.changed = p.host.look.number()
 	p.began(c)
 	// The process ID, and an end that came at once, are seen by a look.
-	p.host.look.wanted.set()
+	p.host.look.want(p.uid)
 	p.event("Started", "container "+c.spec.Name+" started", normal)
 	if err := p.host.disk.removeOldRuns(p.uid, c.spec.Name, c.attempt); err != nil {
 		p.log.Warn("logs of old runs stay on disk", "container", c.spec.Name, "error", err)

@@ -215,7 +215,7 @@ func crashAtEveryCall(t *testing.T, late bool) {
 	options := fakehost.Options{}
 	if late {
 		// The next agent has looked twice, before and after that, when it comes to what it has found.
-		options.Latency = map[string]time.Duration{"Containers": 30 * time.Millisecond, "Attach": 100 * time.Millisecond}
+		options.Latency = map[string]time.Duration{"Containers": 30 * time.Millisecond, "ContainersOf": 30 * time.Millisecond, "Attach": 100 * time.Millisecond}
 	}
 	for after := 0; ; after++ {
 		done := false
@@ -329,7 +329,7 @@ func TestAdoptionChangesNothing(t *testing.T) {
 		pass(time.Minute)
 		for _, c := range w.host.Calls()[before:] {
 			switch c.Op {
-			case "Containers", "Sandboxes", "Pods", "Attach", "Prepare", "SetPeers", "Isolate":
+			case "Containers", "ContainersOf", "Sandboxes", "Pods", "Attach", "Prepare", "SetPeers", "Isolate":
 			default:
 				t.Errorf("a restart made the call %s", c)
 			}

@@ -75,7 +75,7 @@ func (a *Agent) watchDrift(ctx context.Context) {
 	var toldRules []string
 	var toldContainers map[string]string
 	for pause(ctx, driftEvery) {
-		a.look.wanted.set()
+		a.look.want(everyPod)
 		if keepsContainers {
 			toldContainers = a.keepContainers(ctx, containers, toldContainers)
 		}

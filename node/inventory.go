@@ -20,7 +20,7 @@ type inventory struct {
 func (a *Agent) inventory(ctx context.Context) (inventory, error) {
 	var inv inventory
 	var err error
-	if inv.seen, err = a.look.now(ctx); err != nil {
+	if inv.seen, err = a.look.at(ctx, everyPod); err != nil {
 		return inv, fmt.Errorf("list containers: %w", err)
 	}
 	sandboxes, err := a.config.Network.Sandboxes(ctx)
@@ -141,8 +141,10 @@ func recordOf(uid string, kept *record, containers []Container) record {
 func (a *Agent) tell(ctx context.Context, seen listing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, p := range a.pods {
-		p.deliver(func(in *inbox) { in.seen = &seen })
+	for uid, p := range a.pods {
+		if seen.pod == everyPod || seen.pod == uid {
+			p.deliver(func(in *inbox) { in.seen = &seen })
+		}
 	}
 	if seen.number <= a.forgotten {
 		return // it may show what was just removed

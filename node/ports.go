@@ -136,6 +136,8 @@ type Runtime interface {
 	Remove(ctx context.Context, id string) error
 	// Containers lists every container that headway made on this machine.
 	Containers(ctx context.Context) ([]Container, error)
+	// ContainersOf lists those of one pod, by its UID, without asking how the others are.
+	ContainersOf(ctx context.Context, pod string) ([]Container, error)
 	// Watch calls fn with the ID of every container that ends, until ctx is done. It survives a restart of the runtime:
 	// after a gap it calls fn with an empty ID, which asks for a look at all.
 	Watch(ctx context.Context, fn func(id string)) error

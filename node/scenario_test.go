@@ -176,7 +176,7 @@ func (s *scenario) doCalls(*datadriven.TestData) string {
 		uid, _, _ := strings.Cut(c.What, ".")
 		line := c.Op + " " + c.What + "\n"
 		switch c.Op {
-		case "Containers", "Sandboxes", "Pods", "Snapshot", "SetPeers", "Apply", "Isolate":
+		case "Containers", "ContainersOf", "Sandboxes", "Pods", "Snapshot", "SetPeers", "Apply", "Isolate":
 		case "Ensure":
 			images = append(images, line)
 		case "Attach":

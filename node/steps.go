@@ -288,7 +288,7 @@ func (p *pod) remove(ctx context.Context, t target) error {
 func (p *pod) dueRecount(time.Time) []target { return itself(len(p.known) == 0 && !p.empty) }
 
 func (p *pod) recount(ctx context.Context, _ target) error {
-	seen, err := p.host.look.now(ctx)
+	seen, err := p.host.look.at(ctx, p.uid)
 	if err != nil {
 		return err
 	}

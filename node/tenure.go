@@ -311,7 +311,7 @@ func (a *Agent) killExclusive(ctx context.Context) {
 		if err := a.config.Runtime.Signal(ctx, c.ID, syscall.SIGKILL); err != nil {
 			a.log.Error("what must not run twice cannot be killed", "container", c.ID, "error", err)
 		}
-		a.look.wanted.set()
+		a.look.want(c.PodUID)
 	}
 }
 
@@ -355,5 +355,5 @@ func (a *Agent) renew(ctx context.Context, old *pod) {
 	p.known, p.since = old.known, old.since
 	a.add(ctx, p)
 	a.reconcile(ctx)
-	a.look.wanted.set()
+	a.look.want(p.uid)
 }

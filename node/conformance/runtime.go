@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,6 +47,7 @@ func TestRuntime(t *testing.T, open func(t *testing.T) Host) {
 		{"MemoryLimit", testMemoryLimit},
 		{"Logs", testLogs},
 		{"Watch", testWatch},
+		{"ContainersOf", testContainersOf},
 	}
 	for _, p := range parts {
 		t.Run(p.name, func(t *testing.T) { p.test(newSuite(t, open)) })
@@ -371,4 +373,32 @@ func (s *suite) ready(w *watcher, sandbox node.Sandbox) {
 		}
 		return w.sawAny()
 	})
+}
+
+// testContainersOf lists of each of two pods what is its own, as it is among all.
+func testContainersOf(s *suite) {
+	sandboxes := []node.Sandbox{s.Sandbox(s, s.uid), s.Sandbox(s, s.uid+"-other")}
+	ids := map[string][]string{}
+	for _, sandbox := range sandboxes {
+		uid := sandbox.UID
+		ids[uid] = append(ids[uid], s.create(s.shell(sandbox, uid+"-created", obedient)))
+		ids[uid] = append(ids[uid], s.run(s.shell(sandbox, uid+"-running", obedient)))
+		ended := s.run(s.shell(sandbox, uid+"-ended", "exit 3"))
+		s.exited(ended)
+		ids[uid] = append(ids[uid], ended)
+	}
+	for uid, want := range ids {
+		got, err := s.Runtime.ContainersOf(s.context(), uid)
+		if err != nil || len(got) != len(want) {
+			s.Fatalf("of %s: %d containers, want %d: %v", uid, len(got), len(want), err)
+		}
+		for _, c := range got {
+			if same, found := s.find(c.ID); !found || !reflect.DeepEqual(c, same) || !slices.Contains(want, c.ID) {
+				s.Errorf("of %s: %+v, and among all %+v", uid, c, same)
+			}
+		}
+	}
+	if got, err := s.Runtime.ContainersOf(s.context(), s.uid+"-none"); err != nil || len(got) > 0 {
+		s.Errorf("of a pod that is not there: %+v, %v", got, err)
+	}
 }

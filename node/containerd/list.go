@@ -27,6 +27,23 @@ func (r *Runtime) Containers(ctx context.Context) ([]node.Container, error) {
 	return all, nil
 }
 
+// ContainersOf lists those of one pod, ordered by ID. Only their own shims are asked.
+func (r *Runtime) ContainersOf(ctx context.Context, pod string) ([]node.Container, error) {
+	all, err := r.listPod(r.scope(ctx), pod)
+	if err != nil {
+		return nil, fmt.Errorf("list the containers of pod %s: %w", pod, err)
+	}
+	return all, nil
+}
+
+func (r *Runtime) listPod(ctx context.Context, pod string) ([]node.Container, error) {
+	records, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q==%q", labelUID, pod))
+	if err != nil {
+		return nil, err
+	}
+	return r.observeAll(ctx, records, nil)
+}
+
 func (r *Runtime) list(ctx context.Context) ([]node.Container, error) {
 	records, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q", labelUID))
 	if err != nil {
@@ -40,6 +57,11 @@ func (r *Runtime) list(ctx context.Context) ([]node.Container, error) {
 	for _, t := range list.Tasks {
 		running[t.ID] = t
 	}
+	return r.observeAll(ctx, records, running)
+}
+
+// observeAll joins records with their tasks, as far as these are known.
+func (r *Runtime) observeAll(ctx context.Context, records []containers.Container, running map[string]*task.Process) ([]node.Container, error) {
 	all := make([]node.Container, 0, len(records))
 	for _, record := range records {
 		c, found, err := r.observe(ctx, record, running[record.ID])

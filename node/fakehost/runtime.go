@@ -270,10 +270,21 @@ func (r runtime) Remove(ctx context.Context, id string) error {
 }
 
 func (r runtime) Containers(ctx context.Context) ([]node.Container, error) {
+	return r.list(ctx, "Containers", "")
+}
+
+func (r runtime) ContainersOf(ctx context.Context, pod string) ([]node.Container, error) {
+	return r.list(ctx, "ContainersOf", pod)
+}
+
+// list gives the containers of a pod, or of all.
+func (r runtime) list(ctx context.Context, call, pod string) ([]node.Container, error) {
 	var all []node.Container
-	err := r.h.call(ctx, "Containers", "", func() error {
+	err := r.h.call(ctx, call, pod, func() error {
 		for _, c := range r.h.containers {
-			all = append(all, c.Container)
+			if pod == "" || c.PodUID == pod {
+				all = append(all, c.Container)
+			}
 		}
 		slices.SortFunc(all, func(a, b node.Container) int { return strings.Compare(a.ID, b.ID) })
 		return nil
