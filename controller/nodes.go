@@ -98,7 +98,7 @@ func (s *state) observeStatus(status api.NodeStatus, now time.Time) (changed boo
 	if status.Voters > 0 {
 		n.voters = status.Voters
 	}
-	n.mergePods(s.routes.left())
+	n.mergePods(s.routes.left(), now)
 	return true
 }
 

@@ -19,7 +19,8 @@ type pod struct {
 	given     bool           // it may have been in an assignment that the store held
 	adopted   bool           // assigned because its node reported it, and for no other reason
 	status    *api.PodStatus // nil: not in its node's newest status
-	stopping  *stop          // nil: it is not being stopped
+	readiness readiness
+	stopping  *stop // nil: it is not being stopped
 	// left is the revision of the routes that the pod is out of, if it is in none: once every node has that, no new
 	// connection reaches the pod.
 	left uint64
@@ -36,6 +37,24 @@ type stop struct {
 	reason   string
 	commit   string
 	deadline time.Time
+}
+
+// A readiness is since when a pod has been ready: by its node's clock, which may be wrong, and when this leader heard of it.
+type readiness struct{ since, heard time.Time }
+
+// hear takes in what the node says.
+func (r *readiness) hear(since, now time.Time) {
+	if !r.since.Equal(since) {
+		*r = readiness{since, now}
+	}
+}
+
+// began is since when the pod has been ready: at the latest since that was heard.
+func (r readiness) began() time.Time {
+	if r.since.After(r.heard) {
+		return r.heard
+	}
+	return r.since
 }
 
 // draining reports whether the pod waits to leave its assignment.
@@ -62,7 +81,7 @@ func (p *pod) occupies() bool {
 
 // mergePods joins what the node reports with what it was given. Pods that are new to the controller left the routes by
 // the revision given, if ever they were in them.
-func (n *node) mergePods(revision uint64) {
+func (n *node) mergePods(revision uint64, now time.Time) {
 	for _, p := range n.pods {
 		p.status = nil
 	}
@@ -75,6 +94,7 @@ func (n *node) mergePods(revision uint64) {
 			n.pods[uid] = p
 		}
 		p.status = &status
+		p.readiness.hear(status.ReadySince, now)
 	}
 }
 
@@ -188,7 +208,7 @@ func (s *state) observed(p *pod) planner.Pod {
 		Stopping:  !p.runs() || p.phase() == api.PodStopping,
 	}
 	if st := p.status; st != nil {
-		o.Reason, o.IP, o.Ready, o.ReadySince = st.Reason, st.IP, st.Ready, st.ReadySince
+		o.Reason, o.IP, o.Ready, o.ReadySince = st.Reason, st.IP, st.Ready, p.readiness.began()
 		o.Started, o.Finished, o.Containers, o.InitContainers = st.Started, finished(st), st.Containers, st.InitContainers
 	}
 	return o
