@@ -67,6 +67,7 @@ func (s *state) holdOf(o outcome, now time.Time) hold {
 
 // observeCommit takes in the newest commit, which is in force unless it is held.
 func (s *state) observeCommit(c compiled, now time.Time) {
+	s.learnReverts(c)
 	s.newest, s.newestKnown, s.desired.newest, s.desired.trouble = s.outcome(c, now), true, false, ""
 	s.held = hold{}
 	s.promote(now)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/sync/history"
 )
 
 // ErrNotUndone is the error of a Reverter for what it will never be able to undo: a person has to.
@@ -108,6 +109,16 @@ func (s *state) observeReverted(m reverted, now time.Time) {
 		s.quarantined[m.commit] = true
 	}
 	s.event(e)
+}
+
+// learnReverts takes in what the newest commit takes back, as far as it says so: the leader that had it made may have died before
+// it could report that.
+func (s *state) learnReverts(c compiled) {
+	for _, a := range append([]compiled{c}, c.ancestors...) {
+		for _, commit := range history.ParseMessage(a.head.Message).Values(trailerReverts) {
+			s.quarantined[commit] = true
+		}
+	}
 }
 
 // revertMessage tells people and auditors why a commit is taken back.
