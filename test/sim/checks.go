@@ -33,6 +33,7 @@ const (
 	drained    = "7 (drain is acknowledged)"
 	saysWhy    = "10 (everything says why)"
 	limitsKept = "limits (a rollout keeps to maxSurge and maxUnavailable)"
+	takenBack  = "reverts (what was taken back stays so, and the fleet is as Git says)"
 	quiet      = "quiet (what is as it should be is left alone)"
 )
 
@@ -53,6 +54,8 @@ type checks struct {
 	contents   map[api.Digest][]byte // all that was ever stored
 	lost       time.Time             // when the store was
 	writes     int                   // all but those of the lease
+	banned     map[string]bool       // by the hash of a commit in quarantine: another has been in force since
+	proposed   bool                  // a revert was put beside the branch
 	strict     bool                  // nothing but commits and the control plane disturbs
 	strictFrom int                   // the number of the commit that was in force when that began
 	frozen     bool                  // no pod may start or end
@@ -88,7 +91,7 @@ func newChecks() checks {
 	return checks{
 		delivered: map[int]bool{}, inRoutes: map[podOn]bool{}, leftRoutes: map[podOn]time.Time{}, rules: map[written]int{},
 		obeyed: map[string]int{}, timedOut: map[string]time.Time{}, runs: map[run]success{}, known: map[string]bool{},
-		contents: map[api.Digest][]byte{},
+		contents: map[api.Digest][]byte{}, banned: map[string]bool{},
 	}
 }
 
@@ -135,6 +138,7 @@ func (w *world) checkBlob(digest api.Digest, data []byte) {
 // checkAssignment looks at what a controller gives to a node: no pod is without a commit that asks for it.
 func (w *world) checkAssignment(c *conn, a api.Assignment) {
 	w.rules[written{a.Node, a.Term, a.Sequence}] = c.rule
+	w.checkBanned(a)
 	for _, p := range a.Pods {
 		if w.known[p.UID] {
 			continue
@@ -171,8 +175,8 @@ func (w *world) unasked(p api.Placement) string {
 		return ""
 	}
 	// What a commit that is not whole lacks is as the last good one had it; and so is what a commit may not delete.
-	if !slices.ContainsFunc(w.repo.all[:k.number], func(k *commit) bool { _, ok := k.tree[name]; return ok }) {
-		return fmt.Sprintf("no commit up to %d declares %s", k.number, p.Owner)
+	if !slices.ContainsFunc(w.repo.all, func(k *commit) bool { _, ok := k.tree[name]; return ok }) {
+		return fmt.Sprintf("neither commit %d nor another declares %s", k.number, p.Owner)
 	}
 	return ""
 }
@@ -230,8 +234,9 @@ func (s success) told() bool {
 // askedAnew reports whether a commit that has no such Job, or one of another template, was there to be taken since a time:
 // what comes back after that runs again.
 func (w *world) askedAnew(p *pod, since time.Time) bool {
-	for i, k := range w.repo.all {
-		if replaced := i+1 < len(w.repo.all) && !w.repo.all[i+1].at.After(since); replaced || !w.delivered[k.number] {
+	for i, h := range w.repo.heads {
+		k := h.commit
+		if replaced := i+1 < len(w.repo.heads) && !w.repo.heads[i+1].since.After(since); replaced || !w.delivered[k.number] {
 			continue
 		}
 		a, declared := k.tree[appOf(p.placement.Owner)]

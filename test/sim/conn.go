@@ -256,6 +256,7 @@ func (c *conn) PutReport(ctx context.Context, r api.Report) error {
 		s.report, s.reportSeq = &r, s.seq
 		c.ledger.wrote(s, reportKey, s.seq)
 		c.world.checkCrowds(r)
+		c.world.checkQuarantine(r)
 		return nil
 	})
 	return c.ledger.doubt(reportKey, err)

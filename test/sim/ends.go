@@ -38,6 +38,8 @@ func (w *world) unfinished() []string {
 // missing says what an app lacks, or has too much of.
 func (w *world) missing(a app) []string {
 	switch a.kind {
+	case clusterKind:
+		return nil
 	case nodeKind:
 		return w.undrained(a.name)
 	case job:

@@ -46,6 +46,7 @@ const (
 	pushEmpty     faultKind = "empty commit"
 	pushForced    faultKind = "forced push"
 	pushRevert    faultKind = "revert"
+	setBack       faultKind = "branch set back"
 )
 
 // odds are how often each kind of fault is drawn.
@@ -58,6 +59,7 @@ var odds = []struct {
 	{pushEmpty, 3},
 	{pushForced, 5},
 	{pushRevert, 5},
+	{setBack, 4},
 	{gitOutage, 5},
 	{cutMachine, 8},
 	{partMachines, 4},
@@ -252,6 +254,8 @@ func (w *world) injectGit(f fault) {
 		r.push(base, change(base.tree, d), mostlyCareful(d))
 	case pushRevert:
 		r.push(r.head, r.all[d.in(len(r.all))].tree, mostlyCareful(d))
+	case setBack:
+		r.setBack(r.all[d.in(len(r.all))])
 	}
 }
 

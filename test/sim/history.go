@@ -17,6 +17,9 @@ const (
 // firstTree is the tree of the first commit.
 func firstTree(d dice) tree {
 	t := tree{}
+	if d.percent(70) {
+		t = t.with(newSettings(d))
+	}
 	for range 1 + d.in(3) {
 		t = t.with(newApp(d, d.in(mostApps)))
 	}
@@ -34,10 +37,14 @@ func newApp(d dice, index int) app {
 		a.config = 1
 	}
 	a.budgeted = (a.kind == deployment || a.kind == statefulSet) && d.percent(30)
+	a.deadline = pick(d, 20, 60, 600)
 	a.setLimits(d)
 	a.fix()
 	return a
 }
+
+// newSettings draws the settings of the fleet.
+func newSettings(d dice) app { return app{kind: clusterKind, name: fleetName, reverts: d.percent(70)} }
 
 // fix keeps to what may not change of a Job whose template stays: how often it is to succeed. (Parallel and indexed go by
 // the name.)
@@ -69,9 +76,13 @@ func change(t tree, d dice) tree {
 			t = t.toggle(app{kind: nodeKind, name: fmt.Sprintf("n%d", 1+d.in(mostMachines))})
 			continue
 		}
+		if d.percent(5) {
+			t = t.toggle(newSettings(d))
+			continue
+		}
 		a := t[names[d.in(len(names))]]
 		switch n := d.in(100); {
-		case n < 10 && len(names) > 1, a.kind == nodeKind:
+		case n < 10 && len(names) > 1, a.kind == nodeKind, a.kind == clusterKind:
 			t = t.without(a.name)
 			continue
 		case n < 50:

@@ -26,7 +26,12 @@ const (
 	cronJob     = "CronJob"
 	// nodeKind is no workload, but a machine that a tree drains; its name is the machine's.
 	nodeKind = "Node"
+	// clusterKind holds the settings of the fleet; its name is fleetName.
+	clusterKind = "Cluster"
 )
+
+// fleetName is the name of the settings in a tree.
+const fleetName = "fleet"
 
 // The flaws of an image: what its name ends in says how its pods behave.
 const (
@@ -53,6 +58,8 @@ type app struct {
 	suspended          bool
 	budgeted           bool // a budget lets one pod at a time be taken away
 	minReady           int  // seconds
+	deadline           int  // of a Deployment's rollout, in seconds
+	reverts            bool // of the settings: what fails is taken back in Git
 }
 
 func (a app) ref() api.Ref { return api.Ref{Kind: a.kind, Namespace: "shop", Name: a.name} }
@@ -61,8 +68,13 @@ func (a app) ref() api.Ref { return api.Ref{Kind: a.kind, Namespace: "shop", Nam
 func (a app) image() string { return fmt.Sprintf("%s:%d%s", a.name, a.version, a.flaw) }
 
 func (a app) String() string {
-	if a.kind == nodeKind {
+	switch {
+	case a.kind == nodeKind:
 		return "drained " + a.name
+	case a.kind == clusterKind && a.reverts:
+		return "a fleet that reverts"
+	case a.kind == clusterKind:
+		return "a fleet that holds"
 	}
 	s := fmt.Sprintf("%s %s x%d", strings.ToLower(a.kind), a.image(), a.replicas)
 	if a.config > 0 {
@@ -120,6 +132,9 @@ func (t tree) objects() []api.Object {
 
 // objects are the workload and what belongs to it, with the defaults of Kubernetes.
 func (a app) objects() []api.Object {
+	if a.kind == clusterKind {
+		return []api.Object{a.settings()}
+	}
 	if a.kind == nodeKind {
 		return []api.Object{{
 			Ref: api.Ref{Kind: nodeKind, Name: a.name},
@@ -164,6 +179,16 @@ func (a app) objects() []api.Object {
 	return objects
 }
 
+// settings are those of the fleet.
+func (a app) settings() api.Object {
+	c := &api.Cluster{TypeMeta: metav1.TypeMeta{APIVersion: api.ClusterVersion, Kind: clusterKind}, ObjectMeta: metav1.ObjectMeta{Name: a.name}}
+	c.Spec.Rollback = api.RollbackHold
+	if a.reverts {
+		c.Spec.Rollback = api.RollbackRevert
+	}
+	return api.Object{Ref: api.Ref{Kind: clusterKind, Name: a.name}, Value: c}
+}
+
 func (a app) meta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "shop", Name: a.name} }
 
 func (a app) labels() map[string]string { return map[string]string{"app": a.name} }
@@ -177,7 +202,7 @@ func (a app) workload() api.Object {
 	surge, unavailable := intstr.FromInt(a.surge), intstr.FromInt(a.unavailable)
 	switch a.kind {
 	case deployment:
-		deadline := int32(600)
+		deadline := int32(a.deadline)
 		d := &appsv1.Deployment{TypeMeta: apps, ObjectMeta: a.meta(), Spec: appsv1.DeploymentSpec{
 			Replicas: &replicas, Selector: selector, Template: a.template(corev1.RestartPolicyAlways), MinReadySeconds: minReady,
 			RevisionHistoryLimit: &history, ProgressDeadlineSeconds: &deadline,

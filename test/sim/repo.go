@@ -27,6 +27,8 @@ type commit struct {
 	lacks  int // which of the objects, of a broken commit
 	// sparing is a commit that approves no deletion: what it lacks stays if that is too much for the budget of one commit.
 	sparing bool
+	// reverts is the commit that this one takes back, if it was made for that.
+	reverts *commit
 	at      time.Time
 }
 
@@ -47,6 +49,7 @@ type repo struct {
 	world   *world
 	all     []*commit
 	head    *commit
+	heads   []heading // every head that there was
 	away    int // how many outages there are now
 	follows []*following
 }
@@ -67,14 +70,34 @@ func (r *repo) push(parent *commit, t tree, how making) {
 	n := len(r.all) + 1
 	k := &commit{
 		repo: r, number: n, parent: parent, tree: t, broken: how == faulty, sparing: how != careful, lacks: r.world.chance.roll("lacks").in(100), at: time.Now(),
-		revision: api.Revision{Branch: "main", Commit: fmt.Sprintf("%08d%032x", n, n), Message: fmt.Sprintf("Make commit %d", n)},
+		revision: api.Revision{Branch: "main", Commit: hashOf(n), Message: fmt.Sprintf("Make commit %d", n)},
 	}
 	if !k.sparing {
 		k.revision.Message += "\n\n" + planner.ApproveTrailer + ": *"
 	}
-	r.all = append(r.all, k)
-	r.head = k
 	r.world.note("commit %d: %s%s", n, t, []string{"", ", which approves no deletion", ", which does not evaluate"}[how])
+	r.add(k)
+}
+
+// hashOf is the hash of a commit by its number.
+func hashOf(n int) string { return fmt.Sprintf("%08d%032x", n, n) }
+
+// add makes a commit the head.
+func (r *repo) add(k *commit) {
+	r.all = append(r.all, k)
+	r.point(k)
+}
+
+// A heading is since when a commit has been the head.
+type heading struct {
+	commit *commit
+	since  time.Time
+}
+
+// point has the branch point to a commit.
+func (r *repo) point(k *commit) {
+	r.head = k
+	r.heads = append(r.heads, heading{k, time.Now()})
 	r.tell()
 }
 

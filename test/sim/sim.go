@@ -64,6 +64,9 @@ func simulate(seed uint64, o options) result {
 	if w.settle("turmoil") && d.percent(60) {
 		w.absence(d)
 	}
+	if !w.failed() && d.percent(30) {
+		w.takeBack(d)
+	}
 	if !w.failed() && d.percent(60) {
 		w.calmRollouts(d)
 	}

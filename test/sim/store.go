@@ -109,6 +109,7 @@ func (w *world) loseStore() {
 	w.note("fault: the whole store is lost")
 	w.store = newStore(time.Now())
 	w.lost = time.Now()
+	w.banned = map[string]bool{} // nobody can know any more, but by Git
 	for _, c := range w.conns() {
 		c.storeLost()
 	}

@@ -95,7 +95,7 @@ func (p *process) start() {
 	p.starts++
 	p.conn = newConn(w, fmt.Sprintf("%s.%d", p.id, p.starts))
 	config := controller.Config{
-		ID: p.id, Repository: "simulated", Source: source{p.conn}, Compiler: compiler{p.conn}, Bus: p.conn, Sealer: seal,
+		ID: p.id, Repository: "simulated", Source: source{p.conn}, Compiler: compiler{p.conn}, Bus: p.conn, Sealer: seal, Reverter: reverter{p.conn},
 		Heartbeat: heartbeat, NodeLease: nodeLease, FailoverLease: failover, LeaderLease: leaderLease, DrainTimeout: drainTimeout,
 	}
 	if w.log != nil {
