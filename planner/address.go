@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -13,6 +14,60 @@ import (
 
 // keptForExplicit is how many addresses at the start of the range are given only to services that ask for them.
 const keptForExplicit = 16
+
+// addresses are what the services have for connections, by what it was given by.
+type addresses struct {
+	of       []address // of each service, in their order
+	problems []api.Problem
+	version  uint64
+
+	want    *wanted
+	prune   bool
+	cidr    string
+	inForce []api.Route // what was in force
+	left    []bool      // those of them that are left alone, though Git does not hold the service
+}
+
+// An address is where a service takes connections.
+type address struct {
+	routable  bool
+	clusterIP string
+	entrance  *entrance // nil: it has none
+}
+
+// addresses gives every service its cluster IP, and its ways from outside.
+func (p *pass) addresses() *addresses {
+	a := &p.memory.addresses
+	left := make([]bool, len(p.in.Routes))
+	for i := range p.in.Routes {
+		ref := p.in.Routes[i].Service
+		left[i] = !p.want.declared[ref] && p.stays(ref)
+	}
+	if a.want != p.want || a.prune != p.in.Prune || a.cidr != p.in.ServiceCIDR || !slices.Equal(a.left, left) ||
+		!slices.EqualFunc(a.inForce, p.in.Routes, sameAddress) {
+		before := p.plan.Problems
+		p.plan.Problems = nil
+		clusterIPs := p.assignAddresses()
+		entrances := p.assignEntrances(clusterIPs)
+		*a = addresses{
+			of: make([]address, len(p.want.services)), problems: p.plan.Problems, version: a.version + 1,
+			want: p.want, prune: p.in.Prune, cidr: p.in.ServiceCIDR, inForce: slices.Clone(p.in.Routes), left: left,
+		}
+		for i, s := range p.want.services {
+			a.of[i].clusterIP, a.of[i].routable = clusterIPs[s.ref]
+			a.of[i].entrance = entrances[s.ref]
+		}
+		p.plan.Problems = before
+	}
+	p.plan.Problems = append(p.plan.Problems, a.problems...)
+	return a
+}
+
+// sameAddress reports whether two routes take connections in the same places, wherever they lead.
+func sameAddress(a, b api.Route) bool {
+	return a.Service == b.Service && a.ClusterIP == b.ClusterIP && slices.Equal(a.Ports, b.Ports) && a.OnNodes == b.OnNodes &&
+		slices.Equal(a.ExternalIPs, b.ExternalIPs) && a.HealthCheckPort == b.HealthCheckPort
+}
 
 // assignAddresses gives every declared service its cluster IP; a headless one, and an alias, the empty address. First come those that
 // their author declared, then those in force, then new ones. A service that can have none is left out, and a problem told.

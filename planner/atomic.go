@@ -116,7 +116,10 @@ func (p *pass) failsAnew() bool {
 }
 
 // goesBack says why a workload is not to have the template that Git wants: another of its commit failed, or it did itself.
-func (p *pass) goesBack(w workload) string {
+func (p *pass) goesBack(w *workload) string {
+	if len(p.failed) == 0 {
+		return ""
+	}
 	before := p.previous[w.Ref]
 	if before == nil || before.Template != w.template.Digest {
 		return ""
@@ -136,7 +139,7 @@ func (p *pass) goesBack(w workload) string {
 }
 
 // retreat has the rollout run the last good template in place of the wanted one, or change nothing where there is none.
-func (r *rollout) retreat(w workload) {
+func (r *rollout) retreat(w *workload) {
 	why := r.goesBack(w)
 	if why == "" {
 		return

@@ -78,7 +78,7 @@ func (a *autoscaler) recall(by api.Ref, declared int) {
 			return
 		}
 	}
-	for _, pod := range a.owned[a.target.Ref] {
+	for _, pod := range a.seen.of(a.target.Ref) {
 		if isLive(pod) {
 			a.current++
 		}

@@ -108,7 +108,7 @@ func (h *scaleHistory) happen(t *rapid.T, w *world) {
 		before := len(w.Pods)
 		w.Now = w.Now.Add(time.Second)
 		w.measure()
-		w.carryOut(Compute(w.Input))
+		w.carryOut(w.compute())
 		if len(w.Pods) != before {
 			t.Fatalf("%d pods, then %d between two rounds", before, len(w.Pods))
 		}

@@ -33,10 +33,10 @@ func (r *rollout) switchOver() {
 		return
 	}
 	if now.Reached.IsZero() {
-		now.Reached = r.in.Now
+		now.Reached = r.now()
 		now.Reason = r.describeStep()
 	}
-	s.Progressed = r.in.Now // it waits as it was asked to
+	s.Progressed = r.now() // it waits as it was asked to
 	why := r.liftsStep()
 	if r.back != "" || s.Stable == s.Template {
 		why = "they were complete before"

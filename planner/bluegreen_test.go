@@ -73,7 +73,7 @@ func (b *blueGreen) step() api.Digest {
 	for i := range b.Pods {
 		templates[b.Pods[i].UID] = b.Pods[i].Template
 	}
-	plan := Compute(b.Input)
+	plan := b.compute()
 	serving := b.serving
 	for i, e := range plan.Routes[0].Endpoints {
 		if i > 0 && templates[e.UID] != serving {

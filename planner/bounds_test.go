@@ -31,7 +31,7 @@ func TestBoundsOfRandomHistories(t *testing.T) {
 				}
 			},
 			"apply": func(t *rapid.T) {
-				plan := Compute(w.Input)
+				plan := w.compute()
 				checkPromises(t, w.Input, plan)
 				w.carryOut(plan)
 				for i := range w.Pods {
@@ -60,7 +60,7 @@ func TestBoundsOfRandomHistories(t *testing.T) {
 			},
 			"forget": func(*rapid.T) { w.Routes, w.Rollouts, w.Templates, w.Deployed, w.Scales = nil, nil, nil, nil, nil },
 			"": func(t *rapid.T) {
-				plan := Compute(w.Input)
+				plan := w.compute()
 				checkPromises(t, w.Input, plan)
 				in := w.Input
 				in.Claims = rapid.Permutation(in.Claims).Draw(t, "claims")
@@ -140,7 +140,7 @@ func checkPromises(t *rapid.T, in Input, plan Plan) {
 // checkClaims finds everything that nodes have either kept or released, and released only what may be.
 func checkClaims(t *rapid.T, in Input, plan Plan) {
 	approved := parseApprovals(in.Revision.Message)
-	p := newPass(in, newWanted(inForce(in.Desired, plan.Kept)))
+	p := newPass(in, &memory{want: newWanted(inForce(in.Desired, plan.Kept))}, observe(in.Pods, 0))
 	used := p.usedClaims()
 	for _, held := range in.Claims {
 		kept := slices.ContainsFunc(plan.Claims, func(c api.Claim) bool { return c.Ref == held.Ref })

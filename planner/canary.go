@@ -56,7 +56,7 @@ func (r *rollout) steps() {
 	}
 	kept := r.of[ClassKeep]
 	if now.Reached.IsZero() && len(kept) >= r.stepPods() && r.countAvailable(kept) == len(kept) {
-		now.Reached = r.in.Now
+		now.Reached = r.now()
 		now.Reason = r.describeStep()
 	}
 	if !now.Reached.IsZero() && r.held == "" {
@@ -67,7 +67,7 @@ func (r *rollout) steps() {
 	}
 	now.Weight = r.stepWeight()
 	if !now.Reached.IsZero() {
-		s.Progressed = r.in.Now // it waits as it was asked to
+		s.Progressed = r.now() // it waits as it was asked to
 	}
 }
 
@@ -100,7 +100,7 @@ func (r *rollout) liftsStep() string {
 	}
 	end := c.Reached.Add(pause)
 	r.wakeAt(end)
-	if r.in.Now.Before(end) {
+	if !r.passed(end) {
 		return ""
 	}
 	return fmt.Sprintf("the %s of step %d are over", pause, c.Step)
@@ -215,30 +215,15 @@ func (r *rollout) describeStep() string {
 // share is a percentage of pods, rounded up.
 func share(p api.Percent, replicas int) int { return min(replicas, (int(p)*replicas+99)/100) }
 
-// indexPods finds pods by UID, where any is weighed.
-func (p *pass) indexPods() {
-	if len(p.canaries) == 0 {
-		return
-	}
-	p.byUID = make(map[string]*Pod, len(p.pods))
-	for _, pod := range p.pods {
-		p.byUID[pod.UID] = pod
-	}
-}
-
 // weigh gives the endpoints of services that lead to a canary their weights: the new pods of each have their share of what goes
-// to all of its pods, and those of others keep theirs.
-func (p *pass) weigh(endpoints []api.Endpoint) {
+// to all of its pods, and those of others keep theirs. pods are those that the endpoints are.
+func (p *pass) weigh(endpoints []api.Endpoint, pods []*Pod) {
 	if len(p.canaries) == 0 {
 		return
 	}
 	type split struct{ fresh, old []int }
 	splits := map[api.Ref]*split{}
-	for i := range endpoints {
-		pod := p.byUID[endpoints[i].UID]
-		if pod == nil {
-			continue
-		}
+	for i, pod := range pods {
 		c, ok := p.canaries[pod.Owner]
 		if !ok {
 			continue
@@ -279,9 +264,6 @@ type weighing struct {
 // noteCanary has services weigh the rollout's pods.
 func (r *rollout) noteCanary() {
 	if c := r.status.Canary; c != nil && c.Weight > 0 {
-		if r.canaries == nil {
-			r.canaries = map[api.Ref]weighing{}
-		}
 		r.canaries[r.owner] = weighing{r.template.Digest, c.Weight}
 	}
 }

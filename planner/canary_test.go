@@ -45,7 +45,7 @@ func TestCanaryKeepsItsLimits(t *testing.T) {
 					}
 				}
 			}
-			plan := Compute(w.Input)
+			plan := w.compute()
 			checkWeights(t, w, plan)
 			w.carryOut(plan)
 			live, fresh, available := 0, 0, 0

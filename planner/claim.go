@@ -3,6 +3,7 @@ package planner
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -274,12 +275,33 @@ func (p *pass) usedClaims() map[api.Ref]bool {
 	if len(p.in.Claims) == 0 {
 		return used
 	}
-	for _, pod := range p.pods {
-		for _, ref := range p.claimsOfPod(pod) {
-			used[ref] = true
-		}
+	for _, g := range p.seen.sorted {
+		maps.Copy(used, p.claimsOfGroup(g))
 	}
 	return used
+}
+
+// keptClaims are the claims that the pods of an owner use, with what they were found by.
+type keptClaims struct {
+	reads
+	want *wanted
+	pods uint64 // their version
+	used map[api.Ref]bool
+}
+
+func (p *pass) claimsOfGroup(g *group) map[api.Ref]bool {
+	k := &g.claims
+	if k.want == p.want && k.pods == g.version && k.same(&p.in) {
+		return k.used
+	}
+	k.want, k.pods, k.used = p.want, g.version, map[api.Ref]bool{}
+	defer p.read(&k.reads)()
+	for _, pod := range g.pods {
+		for _, ref := range p.claimsOfPod(pod) {
+			k.used[ref] = true
+		}
+	}
+	return k.used
 }
 
 // claimsOfPod are the claims that a pod uses: its own, and those that all pods of its template share.

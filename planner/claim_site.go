@@ -101,7 +101,7 @@ func (p *pass) claimSites(withPods bool) *sites {
 	}
 	if s := p.sites; withPods && s.shared == nil {
 		s.shared = map[api.Ref]string{}
-		for _, pod := range p.pods {
+		for pod := range p.seen.all() {
 			if !isLive(pod) || p.stopped[pod] {
 				continue
 			}

@@ -90,6 +90,7 @@ type cronJob struct {
 // cronJob plans a CronJob: it starts the newest run that is due, and drives those that are under way. What ran is known
 // from the records and the pods, so that no run is started twice.
 func (p *pass) cronJob(w workload, declared *batchv1.CronJob) {
+	p.reads.alone = true // it goes by the records of its runs, and by the time
 	c := cronJob{pass: p, workload: w, spec: &declared.Spec}
 	c.report()
 	zone := ""
@@ -182,8 +183,8 @@ func (c *cronJob) beganWith(ref api.Ref) api.Digest {
 	switch {
 	case first != nil:
 		return first.Template
-	case len(c.owned[ref]) > 0:
-		return c.owned[ref][0].Template
+	case len(c.seen.of(ref)) > 0:
+		return c.seen.of(ref)[0].Template
 	}
 	return ""
 }
@@ -257,7 +258,7 @@ func (c *cronJob) trimHistory() {
 			continue
 		}
 		run.removeEnded("newer runs of the CronJob have ended so")
-		if i < len(c.runs)-1 && len(c.owned[run.ref]) == 0 {
+		if i < len(c.runs)-1 && len(c.seen.of(run.ref)) == 0 {
 			for key := range c.kept {
 				if key.job == run.ref {
 					delete(c.kept, key)

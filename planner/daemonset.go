@@ -25,8 +25,13 @@ func (p *pass) daemonSet(w workload, set *appsv1.DaemonSet) {
 	d := daemonSet{there: map[string][]*Pod{}}
 	stay := map[string]bool{}
 	spec := daemonSpec(set)
+	p.reads.nodes = true
+	has := map[string]bool{} // the nodes on which a pod of it counts
+	for _, pod := range p.seen.of(w.Ref) {
+		has[pod.Node] = has[pod.Node] || isLive(pod)
+	}
 	for _, n := range p.nodes {
-		known := p.daemonFits(n, spec, p.hasPod(w, n.Name))
+		known := p.daemonFits(n, spec, has[n.Name])
 		stay[n.Name] = known || n.Lost
 		if known && !n.Lost {
 			d.wanted = append(d.wanted, n)
@@ -37,7 +42,7 @@ func (p *pass) daemonSet(w workload, set *appsv1.DaemonSet) {
 		known[n.Name] = true
 	}
 	strangers := 0
-	for _, pod := range p.owned[w.Ref] {
+	for _, pod := range p.seen.of(w.Ref) {
 		if isLive(pod) && !known[pod.Node] {
 			strangers++
 		}
@@ -104,11 +109,6 @@ func (p *pass) daemonFits(n *Node, spec *corev1.PodSpec, there bool) bool {
 		effects = effects[:1]
 	}
 	return n.matches(spec) && n.repels(spec.Tolerations, effects...) == nil
-}
-
-// hasPod reports whether a pod of the workload counts on the node.
-func (p *pass) hasPod(w workload, node string) bool {
-	return slices.ContainsFunc(p.owned[w.Ref], func(pod *Pod) bool { return pod.Node == node && isLive(pod) })
 }
 
 // daemonLimits are maxSurge and maxUnavailable in nodes; a percentage rounds up. Where both come to nothing one node may be

@@ -2,7 +2,6 @@ package planner
 
 import (
 	"fmt"
-	"sort"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -38,6 +37,7 @@ func (p *pass) disrupt(pod *Pod) (used api.Ref, ok bool) {
 	if !pod.Ready || len(p.budgets) == 0 {
 		return api.Ref{}, true
 	}
+	p.reads.alone = true
 	var under []*budget
 	for i := range p.budgets {
 		b := &p.budgets[i]
@@ -65,11 +65,7 @@ func (p *pass) count(b *budget) {
 	b.counted = true
 	healthy, expected := 0, 0
 	owners := map[api.Ref]bool{}
-	from := sort.Search(len(p.pods), func(i int) bool { return p.pods[i].Pod.Namespace >= b.ref.Namespace }) // all are of one kind
-	for _, pod := range p.pods[from:] {
-		if pod.Pod.Namespace != b.ref.Namespace {
-			break
-		}
+	for pod := range p.seen.in(b.ref.Namespace) {
 		if !b.selector.Matches(labels.Set(pod.Labels)) {
 			continue
 		}

@@ -33,17 +33,10 @@ func (p *pass) hostnameBehind(service api.Ref, pod *Pod) string {
 
 // specOf is what the pod runs, as far as it is at hand.
 func (p *pass) specOf(pod *Pod) *corev1.PodSpec {
-	if t := p.in.Templates[pod.Template]; t != nil {
+	if t := p.templateAt(pod.Template); t != nil {
 		return &t.Spec
 	}
-	if p.templates == nil {
-		p.templates = make(map[api.Digest]*api.PodTemplate, len(p.want.workloads))
-		for i := range p.want.workloads {
-			t := &p.want.workloads[i].template
-			p.templates[t.Digest] = t.Pod
-		}
-	}
-	if t := p.templates[pod.Template]; t != nil {
+	if t := p.want.template(pod.Template); t != nil {
 		return &t.Spec
 	}
 	return nil
@@ -51,6 +44,7 @@ func (p *pass) specOf(pod *Pod) *corev1.PodSpec {
 
 // hostnameBefore is what the route in force says.
 func (p *pass) hostnameBefore(service api.Ref, pod *Pod) string {
+	p.reads.alone = true
 	if route := p.routeOf(service); route != nil {
 		for _, e := range route.Endpoints {
 			if e.UID == pod.UID {
@@ -72,7 +66,12 @@ func (p *pass) routeOf(service api.Ref) *api.Route {
 
 // writtenBehind are the addresses in Git of a service that selects no pods. Without leave to delete anything, those in
 // force stay where none can be read.
-func (p *pass) writtenBehind(s service, written writtenEndpoints) []api.Endpoint {
+func (p *pass) writtenBehind(s service) []api.Endpoint {
+	p.reads.alone = true
+	if p.written == nil {
+		p.written = p.writtenEndpoints()
+	}
+	written := p.written
 	if _, any := written[s.ref]; any || p.in.Prune {
 		return written.of(s)
 	}

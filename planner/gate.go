@@ -20,11 +20,12 @@ func (p *pass) gate(ref api.Ref, template api.Digest) string {
 	if before := p.previous[ref]; before != nil && before.Template == template && before.Waits == "" {
 		return ""
 	}
-	for _, pod := range p.owned[ref] {
+	for _, pod := range p.seen.of(ref) {
 		if pod.Template == template {
 			return "" // it was open once, whoever remembers
 		}
 	}
+	p.reads.alone = true
 	return p.unmet(ref)
 }
 
@@ -90,8 +91,8 @@ func (p *pass) hasEndpoint(ref api.Ref, s *corev1.Service) bool {
 		return true
 	}
 	selector := labels.SelectorFromSet(s.Spec.Selector)
-	for _, pod := range p.pods {
-		if pod.Pod.Namespace == ref.Namespace && (pod.Ready || s.Spec.PublishNotReadyAddresses) && p.serves(pod) &&
+	for pod := range p.seen.in(ref.Namespace) {
+		if (pod.Ready || s.Spec.PublishNotReadyAddresses) && p.serves(pod) &&
 			selector.Matches(labels.Set(pod.Labels)) {
 			return true
 		}

@@ -41,6 +41,7 @@ type job struct {
 
 // job plans a declared Job.
 func (p *pass) job(w workload, declared *batchv1.Job) {
+	p.reads.alone = true // it goes by its records, and by the time
 	j := &job{pass: p, ref: w.Ref, spec: &declared.Spec, template: w.template}
 	if w.err != nil {
 		j.blocked = w.err.Error()
@@ -126,7 +127,7 @@ func (j *job) act() api.WorkloadStatus {
 // leaveOthers stops what still runs of other templates of the job, and takes down how the others ended.
 func (j *job) leaveOthers() {
 	others := map[api.Digest]*job{}
-	for _, pod := range j.owned[j.ref] {
+	for _, pod := range j.seen.of(j.ref) {
 		if pod.Template == j.template.Digest {
 			j.pods = append(j.pods, pod)
 			continue

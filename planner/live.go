@@ -96,22 +96,55 @@ func (p *pass) renewed(namespace string, last *api.LiveConfig) *api.LiveConfig {
 	return &api.LiveConfig{ConfigMaps: now("ConfigMap", last.ConfigMaps), Secrets: now("Secret", last.Secrets)}
 }
 
+// keptLive is the content that pods of an owner have, where all of them have what is declared.
+type keptLive struct {
+	want  *wanted
+	pods  uint64 // their version
+	blobs map[api.Digest][]byte
+}
+
 // updateInPlace plans what changes of the files of pods that run on, whatever their template. What a pod has tells what it uses.
 func (p *pass) updateInPlace() {
-	for _, pod := range p.pods {
-		if pod.Live == nil || isStopping(pod) || isEnded(pod) || p.stopped[pod] {
-			continue
+	var outdated []*Pod
+	for _, g := range p.seen.sorted {
+		if g.traits.live {
+			outdated = append(outdated, p.outdatedOf(g)...)
 		}
+	}
+	slices.SortFunc(outdated, comparePods)
+	for _, pod := range outdated {
 		next := p.renewed(pod.Pod.Namespace, pod.Live)
-		if next.Same(pod.Live) {
-			continue
-		}
 		changes := append(changedContent("config map", held(pod.Live.ConfigMaps), held(next.ConfigMaps)),
 			changedContent("secret", held(pod.Live.Secrets), held(next.Secrets))...)
 		p.plan.Updates = append(p.plan.Updates, Update{
 			Pod: pod.PodIdentity, Reason: strings.Join(changes, ", "), Commit: p.in.Revision.Commit, Live: next,
 		})
 	}
+}
+
+// outdatedOf gives those of an owner's pods whose files are to change, and adds what the others have to the plan.
+func (p *pass) outdatedOf(g *group) (outdated []*Pod) {
+	if k := &g.live; k.want == p.want && k.pods == g.version && !p.stops[g.owner] {
+		maps.Copy(p.plan.Blobs, k.blobs)
+		return nil
+	}
+	all := p.plan.Blobs
+	p.plan.Blobs = map[api.Digest][]byte{}
+	for _, pod := range g.pods {
+		if pod.Live == nil || isStopping(pod) || isEnded(pod) || p.stopped[pod] {
+			continue
+		}
+		if next := p.renewed(pod.Pod.Namespace, pod.Live); !next.Same(pod.Live) {
+			outdated = append(outdated, pod)
+		}
+	}
+	g.live = keptLive{}
+	if outdated == nil && !p.stops[g.owner] {
+		g.live = keptLive{p.want, g.version, p.plan.Blobs}
+	}
+	maps.Copy(all, p.plan.Blobs)
+	p.plan.Blobs = all
+	return outdated
 }
 
 // held are the digests of what there is.

@@ -56,7 +56,7 @@ func TestChangesInPlace(t *testing.T) {
 		if rapid.Bool().Draw(t, "forgets") { // what a new controller does not know must make no difference
 			w.Templates, w.Rollouts, w.Deployed = nil, nil, nil
 		}
-		plan := Compute(w.Input)
+		plan := w.compute()
 		checkPlan(t, w.Input, plan)
 		rolled := map[string]bool{}
 		for _, a := range plan.Actions {

@@ -38,6 +38,20 @@ func (u Usage) newer(other Usage) bool {
 	return fmt.Sprint(u.Used, u.Containers) > fmt.Sprint(other.Used, other.Containers)
 }
 
+// used gives the newest of what a pod used, as far as it is known.
+func (p *pass) used(uid string) (Usage, bool) {
+	if p.usage == nil {
+		p.usage = make(map[string]Usage, len(p.in.Usage))
+		for _, u := range p.in.Usage {
+			if known, ok := p.usage[u.UID]; !ok || u.newer(known) {
+				p.usage[u.UID] = u
+			}
+		}
+	}
+	u, known := p.usage[uid]
+	return u, known
+}
+
 // A sample is what is known of one pod for one metric, in the metric's unit.
 type sample struct {
 	used, requested float64
@@ -185,11 +199,11 @@ func total(groups ...[]sample) (used, requested float64, pods int) {
 // samples sorts the pods of the target.
 func (a *autoscaler) samples(g gauge) samples {
 	var s samples
-	for _, pod := range a.owned[a.target.Ref] {
+	for _, pod := range a.seen.of(a.target.Ref) {
 		if !isLive(pod) || a.isIdle(pod) {
 			continue
 		}
-		usage, known := a.usage[pod.UID]
+		usage, known := a.used(pod.UID)
 		used := usage.Used
 		if g.container != "" && known {
 			used, known = usage.Containers[g.container], hasKey(usage.Containers, g.container)

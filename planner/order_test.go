@@ -23,7 +23,7 @@ func TestOrderOfRandomHistories(t *testing.T) {
 				w.commit(fmt.Sprintf("c%d", commits), drawOrdered(t))
 			},
 			"apply": func(t *rapid.T) {
-				plan := Compute(w.Input)
+				plan := w.compute()
 				checkOrder(t, w.Input, plan)
 				w.carryOut(plan)
 			},
@@ -50,7 +50,7 @@ func TestOrderOfRandomHistories(t *testing.T) {
 			},
 			"forget": func(*rapid.T) { w.Routes, w.Rollouts, w.Templates, w.Deployed = nil, nil, nil, nil },
 			"": func(t *rapid.T) {
-				plan := Compute(w.Input)
+				plan := w.compute()
 				checkOrder(t, w.Input, plan)
 				checkShuffled(t, w.Input, plan)
 				checkNoDeadlock(t, w.Input)

@@ -16,8 +16,9 @@ import (
 	"headway.dev/headway/api"
 )
 
-// wanted is what the desired objects come to, whatever is observed: it is made once for all steps of a rehearsal.
+// wanted is what the desired objects come to, whatever is observed: it is made once for all plans of the same objects.
 type wanted struct {
+	objects   int        // the version of the declared ones
 	workloads []workload // ordered by ref
 	order     *order     // nil: nothing says what it depends on
 	sequence  []workload // the workloads, each after what it depends on
@@ -33,6 +34,9 @@ type wanted struct {
 	// protected are the workloads that are not to be deleted without an approval.
 	protected map[api.Ref]bool
 	groups    map[api.Ref]string // the workloads that are promoted together, by group
+	// templates are those of the workloads, and counts what there is more of than quotas let be; nil until they are asked for.
+	templates map[api.Digest]*api.PodTemplate
+	counts    []api.Problem
 }
 
 // A workload is an object that has pods, with the template of these.
@@ -98,33 +102,45 @@ func newWanted(objects []api.Object) *wanted {
 	return w
 }
 
-// A pass is one run of Compute: its input by the keys it is looked up by, and the plan as far as it has come.
+// template gives the template of a workload by its digest; nil is none.
+func (w *wanted) template(digest api.Digest) *api.PodTemplate {
+	if w.templates == nil {
+		w.templates = make(map[api.Digest]*api.PodTemplate, len(w.workloads))
+		for i := range w.workloads {
+			t := &w.workloads[i].template
+			w.templates[t.Digest] = t.Pod
+		}
+	}
+	return w.templates[digest]
+}
+
+// A pass is the making of one plan: its input by the keys it is looked up by, and the plan as far as it has come.
 type pass struct {
-	in       Input
+	in       Input // but for the pods, which are as seen
+	seen     *observed
 	want     *wanted
-	pods     []*Pod // ordered by ref and UID
-	owned    map[api.Ref][]*Pod
+	memory   *memory
+	reads    *reads // of what is being made
 	previous map[api.Ref]*api.WorkloadStatus
 	states   map[api.Ref]*api.WorkloadStatus // of what has been planned, where something depends on anything
 	nodes    []*Node                         // ordered by name
 	draining map[string]bool                 // the nodes that are
 	stopped  map[*Pod]bool                   // by this plan
+	stops    map[api.Ref]bool                // the owners of those
 	holds    map[api.Ref]bool                // what Git does not hold, but is not deleted
 	zones    zones
 	canaries map[api.Ref]weighing   // the rollouts in steps
 	serving  map[api.Ref]api.Digest // the templates that serve alone, of blue-green rollouts
-	byUID    map[string]*Pod        // nil where there are none
-	usage    map[string]Usage       // the newest by pod UID
+	usage    map[string]Usage       // the newest by pod UID; nil until it is asked for
 	scaled   map[api.Ref]int        // what autoscalers make of their targets
 	quotas   map[string][]*quota    // by namespace, those that were asked for
 	budgets  []budget               // with what is left of each
 	failed   map[promotion]api.Ref  // those of which a rollout failed, and which one
 	sites    *sites                 // nil until a pod with claims is made
+	written  writtenEndpoints       // nil until they are asked for
 	bindings *bindings              // of claims and declared volumes
 	ownKnown bool                   // the bindings know of directories that no node has reported yet
 	refused  map[api.Ref]bool       // the workloads whose refusal has been told
-	// templates are those of the wanted workloads; nil until they are asked for.
-	templates map[api.Digest]*api.PodTemplate
 	// records are what is known of Jobs, kept what the plan keeps of them; runRefs are the known runs of CronJobs.
 	records, kept map[recordKey]api.JobRecord
 	recordsOf     map[api.Ref][]*api.JobRecord
@@ -132,59 +148,43 @@ type pass struct {
 	plan          Plan
 }
 
-func newPass(in Input, want *wanted) *pass {
+func newPass(in Input, m *memory, seen *observed) *pass {
 	p := &pass{
 		in:       in,
-		want:     want,
-		pods:     make([]*Pod, len(in.Pods)),
-		owned:    make(map[api.Ref][]*Pod, len(want.workloads)),
+		seen:     seen,
+		want:     m.want,
+		memory:   m,
+		reads:    &reads{},
 		previous: make(map[api.Ref]*api.WorkloadStatus, len(in.Rollouts)),
 		states:   map[api.Ref]*api.WorkloadStatus{},
-		draining: map[string]bool{},
+		nodes:    m.nodes.sorted,
+		draining: m.nodes.draining,
 		stopped:  map[*Pod]bool{},
+		stops:    map[api.Ref]bool{},
 
 		holds:     map[api.Ref]bool{},
-		usage:     make(map[string]Usage, len(in.Usage)),
+		canaries:  map[api.Ref]weighing{},
 		scaled:    map[api.Ref]int{},
 		serving:   map[api.Ref]api.Digest{},
 		quotas:    map[string][]*quota{},
-		budgets:   slices.Clone(want.budgets),
+		budgets:   slices.Clone(m.want.budgets),
 		refused:   map[api.Ref]bool{},
-		bindings:  bindingsOf(&in),
+		bindings:  bindingsOf(&in, seen),
 		records:   map[recordKey]api.JobRecord{},
 		kept:      map[recordKey]api.JobRecord{},
 		recordsOf: map[api.Ref][]*api.JobRecord{},
 		runRefs:   map[api.Ref][]api.Ref{},
 		plan: Plan{
 			Actions:   []Action{},
-			Routes:    []api.Route{},
-			Workloads: []api.WorkloadStatus{},
+			Routes:    make([]api.Route, 0, len(m.want.services)),
+			Workloads: make([]api.WorkloadStatus, 0, len(m.want.workloads)),
 			Blobs:     map[api.Digest][]byte{},
 		},
 	}
-	for i := range in.Pods {
-		p.pods[i] = &in.Pods[i]
-	}
-	if !slices.IsSortedFunc(p.pods, comparePods) {
-		slices.SortFunc(p.pods, comparePods)
-	}
-	p.groupByOwner()
-	for i := range in.Nodes {
-		p.nodes = append(p.nodes, &in.Nodes[i])
-		if in.Nodes[i].Draining {
-			p.draining[in.Nodes[i].Name] = true
-		}
-	}
-	slices.SortFunc(p.nodes, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range in.Rollouts {
 		p.previous[in.Rollouts[i].Ref] = &in.Rollouts[i]
 		if c := in.Rollouts[i].Canary; c != nil && c.Serving != "" {
 			p.serving[in.Rollouts[i].Ref] = c.Serving // until this pass knows better
-		}
-	}
-	for _, u := range in.Usage {
-		if known, ok := p.usage[u.UID]; !ok || u.newer(known) {
-			p.usage[u.UID] = u
 		}
 	}
 	p.mergeRecords()
@@ -201,22 +201,6 @@ func comparePods(a, b *Pod) int {
 		return c
 	}
 	return cmp.Compare(a.Node, b.Node)
-}
-
-// groupByOwner finds the pods of each owner. They are ordered by name, so that those of one owner mostly are neighbours.
-func (p *pass) groupByOwner() {
-	for from := 0; from < len(p.pods); {
-		owner, to := p.pods[from].Owner, from+1
-		for to < len(p.pods) && p.pods[to].Owner == owner {
-			to++
-		}
-		if run := p.pods[from:to:to]; p.owned[owner] == nil {
-			p.owned[owner] = run
-		} else {
-			p.owned[owner] = append(p.owned[owner], run...)
-		}
-		from = to
-	}
 }
 
 // workload plans one workload by its kind.
@@ -239,10 +223,6 @@ func (p *pass) workload(w workload) {
 	case *corev1.Pod:
 		p.barePod(w, v)
 	}
-	if p.want.order != nil { // the workload's own status is the last one that its kind has told
-		s := p.plan.Workloads[len(p.plan.Workloads)-1]
-		p.states[w.Ref] = &s
-	}
 }
 
 // stop plans the end of a pod. A pod that is stopping is left to it.
@@ -250,7 +230,7 @@ func (p *pass) stop(pod *Pod, class Class, reason string) {
 	if isStopping(pod) || p.stopped[pod] {
 		return
 	}
-	p.stopped[pod] = true
+	p.stopped[pod], p.stops[pod.Owner], p.reads.alone = true, true, true
 	p.plan.Actions = append(p.plan.Actions, Action{
 		Kind: StopPod, Pod: pod.PodIdentity, Class: class, Reason: reason, Commit: p.in.Revision.Commit,
 	})
@@ -263,6 +243,7 @@ func (p *pass) create(id api.PodIdentity, template Template, reason string) {
 
 // add plans a new pod of the template, which the action says more of.
 func (p *pass) add(a Action, template Template) {
+	p.reads.alone = true
 	if !p.bind(&a, template.Pod) || !p.admit(&a, template.Pod) {
 		return
 	}
@@ -278,15 +259,15 @@ func (p *pass) add(a Action, template Template) {
 // wakeAt asks for another plan at t, unless t is past: a rollout goes on then.
 func (p *pass) wakeAt(t time.Time) {
 	p.wakeLater(t)
-	if t.After(p.in.Now) && (p.plan.settles.IsZero() || t.Before(p.plan.settles)) {
-		p.plan.settles = t
+	if !p.passed(t) {
+		p.plan.settles = sooner(p.plan.settles, t)
 	}
 }
 
 // wakeLater asks for another plan at t, unless t is past: for what comes again and again, and is part of no rollout.
 func (p *pass) wakeLater(t time.Time) {
-	if t.After(p.in.Now) && (p.plan.Wake.IsZero() || t.Before(p.plan.Wake)) {
-		p.plan.Wake = t
+	if !p.passed(t) {
+		p.plan.Wake = sooner(p.plan.Wake, t)
 	}
 }
 
@@ -298,7 +279,10 @@ func (p *pass) finish() Plan {
 	p.promote()
 	p.finishRecords()
 	slices.SortFunc(p.plan.Scales, func(a, b api.ScaleRecord) int { return a.Target.Compare(b.Target) })
-	slices.SortStableFunc(p.plan.Workloads, func(a, b api.WorkloadStatus) int { return a.Ref.Compare(b.Ref) })
+	byRef := func(a, b api.WorkloadStatus) int { return a.Ref.Compare(b.Ref) }
+	if !slices.IsSortedFunc(p.plan.Workloads, byRef) {
+		slices.SortStableFunc(p.plan.Workloads, byRef)
+	}
 	p.plan.Actions = sortedActions(p.plan.Actions)
 	return p.plan
 }

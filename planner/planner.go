@@ -1,11 +1,12 @@
 // Package planner compares what Git wants with what the nodes report, and says what to do about it.
 //
 // It is pure: equal input gives equal output, byte for byte. Time is an argument, and a plan is data that the controller
-// carries out and that headway plan prints.
+// carries out and that headway plan prints. Compute plans anew; a Keeper keeps of each plan what the next would only find again
+// (docs/decisions/0029-plans-keep-what-did-not-change.md).
 //
 // A kind of workload is a file of its own here (deployment.go, statefulset.go): it puts each observed pod into a class
 // (class.go), and stops and creates pods by those. To add a kind, write its file, and name its type in podsOf and in
-// pass.workload.
+// pass.workload. What it goes by, beside its pods and what Git wants, has to be noted in its part (part.go, reads.go).
 package planner
 
 import (
@@ -183,32 +184,19 @@ func (a Action) Placement() api.Placement {
 
 // Compute plans one step. What it does not get done in one step, because pods have to become ready or to end first, it
 // plans when it is called with what is then observed, or at Wake.
-func Compute(in Input) Plan {
-	pruning := newPruning(&in)
-	return compute(in, newWanted(inForce(in.Desired, pruning.kept())), pruning)
-}
-
-func compute(in Input, want *wanted, pruning *pruning) Plan {
-	p := planAll(in, want, pruning)
-	if p.failsAnew() {
-		p.promote()
-		in.Rollouts = p.plan.Workloads
-		p = planAll(in, want, pruning)
-	}
-	return p.finish()
-}
+func Compute(in Input) Plan { return new(memory).plan(in, observe(in.Pods, 0)) }
 
 // planAll plans everything, up to what has to see the whole of it.
-func planAll(in Input, want *wanted, pruning *pruning) *pass {
-	p := newPass(in, want)
+func planAll(in Input, m *memory, seen *observed, pruning *pruning) *pass {
+	p, want := newPass(in, m, seen), m.want
 	p.takeOver(pruning)
 	p.plan.Problems = append(p.plan.Problems, want.storage.problems...)
 	if want.order != nil {
 		p.plan.Problems = append(p.plan.Problems, want.order.problems...)
 	}
 	p.scale()
-	for _, w := range want.sequence {
-		p.workload(w)
+	for i := range want.sequence {
+		p.part(&m.parts[i], &want.sequence[i])
 	}
 	p.countObjects()
 	p.prune()

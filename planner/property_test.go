@@ -45,7 +45,7 @@ func TestRandomHistories(t *testing.T) {
 				w.commit(fmt.Sprintf("c%d", commits), drawObjects(t))
 			},
 			"apply": func(t *rapid.T) {
-				plan := Compute(w.Input)
+				plan := w.compute()
 				checkPlan(t, w.Input, plan)
 				for _, a := range plan.Actions {
 					if a.Kind == CreatePod && w.succeeded[a.Pod.UID] {
@@ -99,7 +99,7 @@ func TestRandomHistories(t *testing.T) {
 				w.Now = w.Now.Add(time.Duration(rapid.IntRange(1, 40).Draw(t, "seconds")) * time.Second)
 			},
 			"": func(t *rapid.T) {
-				plan := Compute(w.Input)
+				plan := w.compute()
 				checkPlan(t, w.Input, plan)
 				checkShuffled(t, w.Input, plan)
 				checkEnd(t, w.Input)

@@ -61,14 +61,14 @@ func (p *pruning) kept() []api.Object {
 }
 
 // newPruning decides what goes. Without leave to prune nothing does, and nothing is told.
-func newPruning(in *Input) *pruning {
+func newPruning(in *Input, d *declared, seen *observed) *pruning {
 	p := &pruning{}
 	if !in.Prune {
 		return p
 	}
-	total := p.find(in)
+	total := p.find(in, d, seen)
 	approvals := parseApprovals(in.Revision.Message)
-	counted, bindings := 0, bindingsOf(in)
+	counted, bindings := 0, bindingsOf(in, seen)
 	for i := range p.deletions {
 		d := &p.deletions[i]
 		why := lossOf(d, bindings)
@@ -87,7 +87,7 @@ func newPruning(in *Input) *pruning {
 	if over := overBudget(in, counted, total); over != "" {
 		p.holdAll(over)
 	}
-	p.putInOrder(in)
+	p.putInOrder(d, seen)
 	return p
 }
 
@@ -107,11 +107,7 @@ func lossOf(d *Deletion, b *bindings) string {
 }
 
 // find lists what Git does not hold of what was in force, or runs. It gives how many objects there are of old and new.
-func (p *pruning) find(in *Input) int {
-	desired := make(map[api.Ref]bool, len(in.Desired))
-	for i := range in.Desired {
-		desired[in.Desired[i].Ref] = true
-	}
+func (p *pruning) find(in *Input, d *declared, seen *observed) int {
 	gone := map[api.Ref]*Deletion{}
 	find := func(ref api.Ref) *Deletion {
 		if gone[ref] == nil {
@@ -119,40 +115,37 @@ func (p *pruning) find(in *Input) int {
 		}
 		return gone[ref]
 	}
-	for _, o := range in.Deployed {
-		if !desired[o.Ref] {
-			d := find(o.Ref)
-			d.Source, d.object, d.protected = o.Source, o, isProtected(o)
-		}
+	for _, o := range d.dropped {
+		d := find(o.Ref)
+		d.Source, d.object, d.protected = o.Source, o, isProtected(o)
 	}
-	var last api.Ref // pods of one owner mostly come one after the other
-	for i := range in.Pods {
-		pod := &in.Pods[i]
-		if pod.Owner == last || isStopping(pod) {
+	for _, g := range seen.sorted {
+		if d.desires(g.owner) {
 			continue
 		}
-		cron, _, isRun := cronOf(pod.Owner)
-		switch {
-		case desired[pod.Owner] || isRun && desired[cron]:
-			last = pod.Owner
-			continue
-		case !isRun || gone[cron] == nil:
-			cron = pod.Owner
+		ref := g.owner
+		if cron, _, isRun := cronOf(ref); isRun && gone[cron] != nil {
+			ref = cron
 		}
-		d := find(cron) // maybe nobody knows of it any more but its pods
-		d.Pods++
-		d.protected = d.protected || pod.Protected
+		for _, pod := range g.pods {
+			if isStopping(pod) {
+				continue
+			}
+			d := find(ref) // maybe nobody knows of it any more but its pods
+			d.Pods++
+			d.protected = d.protected || pod.Protected
+		}
 	}
 	for i := range in.Routes {
-		if ref := in.Routes[i].Service; !desired[ref] {
+		if ref := in.Routes[i].Service; !d.refs[ref] {
 			find(ref)
 		}
 	}
 	for i := range in.Claims { // maybe nobody knows of it any more but the node that has it
 		switch held := &in.Claims[i]; {
-		case held.Volume != "" && !desired[volumeRef(held.Volume)]:
+		case held.Volume != "" && !d.refs[volumeRef(held.Volume)]:
 			find(volumeRef(held.Volume))
-		case held.Volume == "" && held.Owner == held.Ref && !desired[held.Ref]:
+		case held.Volume == "" && held.Owner == held.Ref && !d.refs[held.Ref]:
 			find(held.Ref)
 		}
 	}
@@ -160,7 +153,7 @@ func (p *pruning) find(in *Input) int {
 		p.deletions = append(p.deletions, *d)
 	}
 	slices.SortFunc(p.deletions, func(a, b Deletion) int { return a.Ref.Compare(b.Ref) })
-	return len(desired) + len(gone)
+	return len(d.refs) + len(gone)
 }
 
 func isProtected(o api.Object) bool {
@@ -254,15 +247,12 @@ func (p *pass) prune() {
 	if !p.in.Prune {
 		return
 	}
-	var last api.Ref // pods of one owner mostly come one after the other
-	for _, pod := range p.pods {
-		if pod.Owner == last {
+	for _, g := range p.seen.sorted {
+		if p.want.owns(g.owner) || p.stays(g.owner) {
 			continue
 		}
-		if p.want.owns(pod.Owner) || p.stays(pod.Owner) {
-			last = pod.Owner
-		} else {
-			p.stop(pod, ClassPruned, fmt.Sprintf("pruned: %s is gone from Git", pod.Owner))
+		for _, pod := range g.pods {
+			p.stop(pod, ClassPruned, fmt.Sprintf("pruned: %s is gone from Git", g.owner))
 		}
 	}
 }
@@ -287,15 +277,7 @@ func (p *pass) takeOver(pruning *pruning) {
 	}
 	p.plan.Kept = pruning.kept()
 	if !p.in.Prune {
-		have := make(map[api.Ref]bool, len(p.in.Desired))
-		for i := range p.in.Desired {
-			have[p.in.Desired[i].Ref] = true
-		}
-		for _, o := range p.in.Deployed {
-			if !have[o.Ref] {
-				p.plan.Kept = append(p.plan.Kept, o)
-			}
-		}
+		p.plan.Kept = append(p.plan.Kept, p.memory.declared.dropped...)
 	}
 	slices.SortFunc(p.plan.Kept, func(a, b api.Object) int { return a.Ref.Compare(b.Ref) })
 }

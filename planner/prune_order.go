@@ -8,26 +8,28 @@ import (
 
 // putInOrder has what is deleted wait for what depends on it: the pods of that go first. The pods themselves tell, for who
 // made them may be known no more. One that is lost is not waited for: nobody knows when its node returns.
-func (p *pruning) putInOrder(in *Input) {
-	remains := make(map[api.Ref]bool, len(in.Desired))
-	for i := range in.Desired {
-		remains[in.Desired[i].Ref] = true
+func (p *pruning) putInOrder(git *declared, seen *observed) {
+	if len(p.deletions) == 0 {
+		return
 	}
+	held := map[api.Ref]bool{}
 	for i := range p.deletions {
 		if d := &p.deletions[i]; d.Held != "" {
-			remains[d.Ref] = true
+			held[d.Ref] = true
 		}
 	}
 	needs := map[api.Ref][]api.Ref{} // of what goes and has pods
-	for i := range in.Pods {
-		pod := &in.Pods[i]
-		if len(pod.DependsOn) == 0 || pod.Lost {
+	for _, g := range seen.sorted {
+		if !g.traits.dependent || git.desires(g.owner) || held[g.owner] {
 			continue
 		}
-		owner := pod.Owner
-		cron, _, isRun := cronOf(owner)
-		if !remains[owner] && (!isRun || !remains[cron]) {
-			needs[owner] = unique(append(needs[owner], pod.DependsOn...))
+		if cron, _, isRun := cronOf(g.owner); isRun && held[cron] {
+			continue
+		}
+		for _, pod := range g.pods {
+			if len(pod.DependsOn) > 0 && !pod.Lost {
+				needs[g.owner] = unique(append(needs[g.owner], pod.DependsOn...))
+			}
 		}
 	}
 	for i := range p.deletions {

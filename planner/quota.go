@@ -29,8 +29,12 @@ func (p *pass) quotasOf(namespace string) []*quota {
 			quotas = append(quotas, &quota{ref: o.Ref, spec: &v.Spec, used: corev1.ResourceList{}})
 		}
 	}
-	for _, pod := range p.pods {
-		if len(quotas) == 0 || pod.Pod.Namespace != namespace || isEnded(pod) || pod.Lost {
+	if len(quotas) == 0 {
+		p.quotas[namespace] = nil
+		return nil
+	}
+	for pod := range p.seen.in(namespace) {
+		if isEnded(pod) || pod.Lost {
 			continue
 		}
 		cost := costOf(p.in.Templates[pod.Template], pod.Requests, pod.Extended)
@@ -162,7 +166,7 @@ func (p *pass) refuse(owner api.Ref, message string) {
 	if p.refused[owner] {
 		return
 	}
-	p.refused[owner] = true
+	p.refused[owner], p.reads.alone = true, true
 	var source api.Position
 	if i, ok := slices.BinarySearchFunc(p.want.workloads, owner, func(w workload, ref api.Ref) int { return w.Ref.Compare(ref) }); ok {
 		source = p.want.workloads[i].Source
@@ -187,6 +191,14 @@ var countedObjects = map[string][]corev1.ResourceName{
 // countObjects tells the objects that are more than a quota lets a namespace have. They are in force nonetheless: Git has
 // them, and which of them to take away is for a commit to say.
 func (p *pass) countObjects() {
+	if p.want.counts == nil {
+		p.want.counts = p.counts()
+	}
+	p.plan.Problems = append(p.plan.Problems, p.want.counts...)
+}
+
+func (p *pass) counts() []api.Problem {
+	problems := []api.Problem{}
 	for _, o := range p.want.quotas {
 		v, ok := o.Value.(*corev1.ResourceQuota)
 		if !ok {
@@ -203,9 +215,10 @@ func (p *pass) countObjects() {
 		}
 		for _, name := range sortedNames(v.Spec.Hard) {
 			if hard := v.Spec.Hard[name]; counts[name] > hard.Value() {
-				p.problem(o.Ref, o.Source, "spec.hard."+string(name),
-					fmt.Sprintf("Git has %d in namespace %s, where %s may be: take some away, or raise it", counts[name], o.Ref.Namespace, hard.String()))
+				problems = append(problems, api.Problem{Ref: o.Ref, Source: o.Source, Field: "spec.hard." + string(name), Message: fmt.Sprintf(
+					"Git has %d in namespace %s, where %s may be: take some away, or raise it", counts[name], o.Ref.Namespace, hard.String())})
 			}
 		}
 	}
+	return problems
 }

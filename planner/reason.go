@@ -14,7 +14,7 @@ func (r *rollout) cause() string {
 	if r.previous != nil {
 		from = r.previous.Template
 	}
-	if old := r.of[ClassOutdated]; len(old) > 0 && r.in.Templates[from] == nil {
+	if old := r.of[ClassOutdated]; len(old) > 0 && r.templateAt(from) == nil {
 		from = old[0].Template
 	}
 	switch {
@@ -31,7 +31,7 @@ func (r *rollout) changeFrom(from api.Digest) string {
 	if told, ok := r.told[from]; ok {
 		return told
 	}
-	what := describe(r.in.Templates[from], r.template.Pod)
+	what := describe(r.templateAt(from), r.template.Pod)
 	if what == "" {
 		what = from.Short() + " -> " + r.template.Digest.Short()
 	}

@@ -30,8 +30,10 @@ func (p *pass) mergeRecords() {
 		p.recordsOf[key.job] = append(p.recordsOf[key.job], &r)
 		runs[key.job] = true
 	}
-	for owner := range p.owned {
-		runs[owner] = true
+	for _, g := range p.seen.sorted {
+		if g.owner.Kind == "Job" {
+			runs[g.owner] = true
+		}
 	}
 	for ref := range runs {
 		if cron, _, ok := cronOf(ref); ok && p.want.owners[cron] {

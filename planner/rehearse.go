@@ -42,20 +42,15 @@ func (r Rehearsal) Actions() []Action {
 // succeeds where it is a Job's, one that is stopped is gone at once, and time passes only where a rule asks for it. Pods that were observed unready recover as well; lost
 // nodes stay lost. It fails when there is no end, which would be a fault of the planner.
 func Rehearse(in Input) (Rehearsal, error) {
-	kept := newPruning(&in).kept()
-	want := newWanted(inForce(in.Desired, kept))
 	r := Rehearsal{Steps: []Step{}}
 	began := in.Now
 	// A pod is stopped at most once and created at most once; every wait is for a pod or a workload.
-	bound := 16 + 4*len(in.Pods) + 4*len(want.workloads)
+	bound := 16 + 4*len(in.Pods)
+	var m memory
 	for steps := 0; steps <= bound; steps++ {
-		pruning := newPruning(&in)
-		if now := pruning.kept(); len(now) != len(kept) { // what waited for its turn to be deleted; no plan adds to them
-			kept = now
-			want = newWanted(inForce(in.Desired, kept))
-		}
-		plan := compute(in, want, pruning)
+		plan := m.plan(in, observe(in.Pods, uint64(steps)))
 		if steps == 0 {
+			bound += 4 * len(m.want.workloads)
 			for _, w := range plan.Workloads {
 				bound += 4 * w.Desired
 			}

@@ -59,7 +59,7 @@ func (p *pass) newRollout(w workload, r rollout) *rollout {
 	r.pass = p
 	r.owner = w.Ref
 	r.template = w.template
-	r.pods = slices.Clone(p.owned[w.Ref])
+	r.pods = slices.Clone(p.seen.of(w.Ref))
 	r.of = map[Class][]*Pod{}
 	r.told = map[api.Digest]string{}
 	r.previous = p.previous[w.Ref]
@@ -75,7 +75,7 @@ func (p *pass) newRollout(w workload, r rollout) *rollout {
 	}
 	r.digest = r.template.Digest
 	if w.err == nil {
-		r.retreat(w)
+		r.retreat(&w)
 	}
 	if r.waits = p.gate(w.Ref, r.digest); r.waits != "" && r.held == "" {
 		r.held = r.waits
@@ -95,7 +95,7 @@ func (p *pass) newRollout(w workload, r rollout) *rollout {
 
 // available reports whether the pod has been ready for long enough to be relied on.
 func (r *rollout) available(pod *Pod) bool {
-	return isLive(pod) && pod.Ready && !r.in.Now.Before(pod.ReadySince.Add(r.minReady))
+	return isLive(pod) && pod.Ready && r.passed(pod.ReadySince.Add(r.minReady))
 }
 
 func (r *rollout) countAvailable(pods []*Pod) int {
@@ -269,7 +269,7 @@ func (r *rollout) heldTemplate() (Template, bool) {
 
 // restore gives a template of which pods run or ran, as far as its content is at hand.
 func (p *pass) restore(digest api.Digest) (Template, bool) {
-	content := p.in.Templates[digest]
+	content := p.templateAt(digest)
 	if content == nil {
 		return Template{}, false
 	}

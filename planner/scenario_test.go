@@ -56,9 +56,9 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		}
 		return w.printPods(), nil
 	case "plan":
-		return w.printPlan(Compute(w.Input)), nil
+		return w.printPlan(w.compute()), nil
 	case "apply":
-		w.carryOut(Compute(w.Input))
+		w.carryOut(w.compute())
 		return w.printPods(), nil
 	case "settle":
 		return w.settle()
@@ -71,7 +71,7 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) (string, error) {
 	case "pods":
 		return w.printPods(), nil
 	case "routes":
-		return printRoutes(Compute(w.Input)), nil
+		return printRoutes(w.compute()), nil
 	case "claims":
 		return w.printClaims(), nil
 	case "scales":
@@ -234,14 +234,14 @@ func (w *world) observeNode(n *Node, words []string) error {
 // settle brings the fleet to rest at the present time.
 func (w *world) settle() (string, error) {
 	for range 100 {
-		plan := Compute(w.Input)
+		plan := w.compute()
 		w.carryOut(plan)
 		if !settle(w.Input) && len(plan.Actions) == 0 && len(plan.Updates) == 0 {
 			return w.printPods() + w.printStatus(plan), nil
 		}
 		w.Pods = slices.DeleteFunc(w.Pods, func(pod Pod) bool { return isStopping(&pod) })
 	}
-	return "", fmt.Errorf("it does not come to rest: %s", w.printPlan(Compute(w.Input)))
+	return "", fmt.Errorf("it does not come to rest: %s", w.printPlan(w.compute()))
 }
 
 func (w *world) rehearse() (string, error) {

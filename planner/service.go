@@ -16,31 +16,32 @@ const defaultAffinity = 3 * 60 * 60
 
 // routes plans one route for each service. A pod that this plan stops is out of them at once: it drains before it ends.
 func (p *pass) routes() {
-	index := p.indexLabels()
-	addresses := p.assignAddresses()
-	entrances := p.assignEntrances(addresses)
-	written := p.writtenEndpoints()
-	p.indexPods()
-	for _, s := range p.want.services {
-		address, ok := addresses[s.ref]
-		if !ok {
-			continue // the problem has been told
+	given := p.addresses()
+	for i := range p.want.services {
+		if given.of[i].routable { // of the others the problem has been told
+			p.plan.Routes = append(p.plan.Routes, p.servicePart(&p.memory.services[i], &p.want.services[i], &given.of[i]))
 		}
-		route := p.route(s, address)
-		entrances[s.ref].openTo(&route)
-		switch {
-		case isAlias(s.spec):
-		case len(s.spec.Selector) == 0:
-			route.Endpoints = p.writtenBehind(s, written)
-		default:
-			route.Endpoints = p.endpoints(s, index)
-			p.weigh(route.Endpoints)
-		}
-		slices.SortStableFunc(route.Endpoints, compareEndpoints)
-		p.plan.Routes = append(p.plan.Routes, route)
 	}
 	p.keepRoutes()
-	slices.SortStableFunc(p.plan.Routes, func(a, b api.Route) int { return a.Service.Compare(b.Service) })
+	byService := func(a, b api.Route) int { return a.Service.Compare(b.Service) }
+	if !slices.IsSortedFunc(p.plan.Routes, byService) {
+		slices.SortStableFunc(p.plan.Routes, byService)
+	}
+}
+
+// routeTo is the service's route.
+func (p *pass) routeTo(s *service, at *address, behind []*group) api.Route {
+	route := p.route(*s, at.clusterIP)
+	at.entrance.openTo(&route)
+	switch {
+	case isAlias(s.spec):
+	case len(s.spec.Selector) == 0:
+		route.Endpoints = p.writtenBehind(*s)
+	default:
+		route.Endpoints = p.endpoints(s, behind)
+	}
+	slices.SortStableFunc(route.Endpoints, compareEndpoints)
+	return route
 }
 
 // isAlias reports whether the service is only another name of something: it has neither address nor endpoints.
@@ -67,10 +68,18 @@ func (p *pass) route(s service, address string) api.Route {
 	return route
 }
 
-// endpoints are the pods that the service selects and that may take connections now.
-func (p *pass) endpoints(s service, index labelIndex) []api.Endpoint {
+// endpoints are the pods that the service selects and that may take connections now. They are among those of the groups.
+func (p *pass) endpoints(s *service, behind []*group) []api.Endpoint {
+	var selected, taking []*Pod
+	for _, g := range behind {
+		for _, pod := range g.pods {
+			if pod.Pod.Namespace == s.ref.Namespace && hasLabels(pod.Labels, s.spec.Selector) {
+				selected = append(selected, pod)
+			}
+		}
+	}
 	endpoints := []api.Endpoint{}
-	for _, pod := range p.withoutIdle(index.matching(s.ref.Namespace, s.spec.Selector)) {
+	for _, pod := range p.withoutIdle(selected) {
 		if pod.IP == "" || !p.serves(pod) || !pod.Ready && !s.spec.PublishNotReadyAddresses {
 			continue
 		}
@@ -80,8 +89,9 @@ func (p *pass) endpoints(s service, index labelIndex) []api.Endpoint {
 		for _, port := range s.spec.Ports {
 			endpoint.TargetPorts = append(endpoint.TargetPorts, targetPort(port, pod))
 		}
-		endpoints = append(endpoints, endpoint)
+		endpoints, taking = append(endpoints, endpoint), append(taking, pod)
 	}
+	p.weigh(endpoints, taking)
 	return endpoints
 }
 
@@ -124,8 +134,8 @@ func (p *pass) keepRoutes() {
 			continue
 		}
 		if serving == nil {
-			serving = make(map[string]bool, len(p.pods))
-			for _, pod := range p.pods {
+			serving = map[string]bool{}
+			for pod := range p.seen.all() {
 				serving[pod.UID] = serving[pod.UID] || p.serves(pod)
 			}
 		}
@@ -142,51 +152,6 @@ func compareIPs(a, b string) int {
 		return cmp.Compare(a, b)
 	}
 	return x.Compare(y)
-}
-
-// A label is one label of a pod, in its namespace.
-type label struct{ namespace, key, value string }
-
-// A labelIndex finds pods by the labels that some service selects by.
-type labelIndex map[label][]*Pod
-
-func (p *pass) indexLabels() labelIndex {
-	index := labelIndex{}
-	for _, s := range p.want.services {
-		for key, value := range s.spec.Selector {
-			index[label{s.ref.Namespace, key, value}] = nil
-		}
-	}
-	if len(index) == 0 {
-		return index
-	}
-	for _, pod := range p.pods {
-		for key, value := range pod.Labels {
-			l := label{pod.Pod.Namespace, key, value}
-			if pods, selected := index[l]; selected {
-				index[l] = append(pods, pod)
-			}
-		}
-	}
-	return index
-}
-
-// matching are the pods that have every label of the selector. A service without a selector has none.
-func (index labelIndex) matching(namespace string, selector map[string]string) []*Pod {
-	var fewest []*Pod
-	first := true
-	for key, value := range selector {
-		if pods := index[label{namespace, key, value}]; first || len(pods) < len(fewest) {
-			fewest, first = pods, false
-		}
-	}
-	var matching []*Pod
-	for _, pod := range fewest {
-		if hasLabels(pod.Labels, selector) {
-			matching = append(matching, pod)
-		}
-	}
-	return matching
 }
 
 func hasLabels(labels, selector map[string]string) bool {

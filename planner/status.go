@@ -41,7 +41,7 @@ func (r *rollout) report() {
 	r.judgeFailure()
 	if s.State == api.RolloutComplete {
 		if s.Completed.IsZero() {
-			s.Completed = r.in.Now
+			s.Completed = r.now()
 		}
 		if r.exempted == 0 {
 			s.Stable = s.Template
@@ -54,7 +54,7 @@ func (r *rollout) report() {
 // template already tell by which commit.
 func (r *rollout) begin() {
 	s := &r.status
-	s.Began, s.Progressed = r.in.Now, r.in.Now
+	s.Began, s.Progressed = r.now(), r.now()
 	s.Commit = r.in.Revision.Commit
 	s.Cause = r.cause()
 	if r.previous != nil {
@@ -90,7 +90,7 @@ func (r *rollout) resume() {
 	more := s.Desired != before.Desired || before.State == api.RolloutComplete && !r.complete() ||
 		before.Back != s.Back || before.Paused && !s.Paused || before.Waits != "" && s.Waits == ""
 	if nearer || more {
-		s.Progressed = r.in.Now
+		s.Progressed = r.now()
 	}
 }
 
@@ -128,11 +128,11 @@ func (r *rollout) state() (api.RolloutState, string) {
 	if pod := r.crashLooping(); pod != nil {
 		return api.RolloutStalled, fmt.Sprintf("%s crash-loops, and the last good pods keep serving: %s", pod.Pod.Name, r.progress())
 	}
-	if r.onStep() && !r.status.Canary.Reached.IsZero() && r.status.Progressed.Equal(r.in.Now) {
+	if r.onStep() && !r.status.Canary.Reached.IsZero() && r.status.Progressed.Equal(r.now()) {
 		return api.RolloutProgressing, r.progress() // it waits as it was asked to, and no deadline runs
 	}
 	end := r.status.Progressed.Add(r.deadline)
-	if !r.in.Now.Before(end) {
+	if r.passed(end) {
 		return api.RolloutStalled, fmt.Sprintf("no progress for %s: %s", r.deadline, r.progress())
 	}
 	r.wakeAt(end)
@@ -171,9 +171,11 @@ func (r *rollout) judgeFailure() {
 	if s.State != api.RolloutStalled || r.blocked {
 		return
 	}
-	s.Failure = &api.RolloutFailure{Since: r.in.Now, Commit: s.Commit, Reason: s.Reason, Evidence: evidence(r.of[ClassKeep])}
+	s.Failure = &api.RolloutFailure{Commit: s.Commit, Reason: s.Reason, Evidence: evidence(r.of[ClassKeep])}
 	if before := r.previous; before != nil && before.Template == s.Template && before.Failure != nil {
 		s.Failure.Since = before.Failure.Since
+	} else {
+		s.Failure.Since = r.now()
 	}
 }
 

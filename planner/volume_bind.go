@@ -21,7 +21,7 @@ type bindings struct {
 
 // bindingsOf collects the bindings that nodes hold. Of two claims that say they have one volume, which takes machines that
 // did not know of each other, the first by ref has it.
-func bindingsOf(in *Input) *bindings {
+func bindingsOf(in *Input, seen *observed) *bindings {
 	b := &bindings{volumes: map[api.Ref]string{}, claims: map[string]api.Ref{}, own: map[api.Ref]bool{}}
 	for i := range in.Claims {
 		held := &in.Claims[i]
@@ -31,9 +31,14 @@ func bindingsOf(in *Input) *bindings {
 			b.add(held.Ref, held.Volume)
 		}
 	}
-	for i := range in.Pods {
-		for _, v := range in.Pods[i].Volumes {
-			b.add(claimRef(in.Pods[i].Pod.Namespace, v.Claim), v.Volume)
+	for _, g := range seen.sorted {
+		if !g.traits.volumes {
+			continue
+		}
+		for _, pod := range g.pods {
+			for _, v := range pod.Volumes {
+				b.add(claimRef(pod.Pod.Namespace, v.Claim), v.Volume)
+			}
 		}
 	}
 	return b
@@ -188,7 +193,7 @@ func (p *pass) bound() *bindings {
 		return p.bindings
 	}
 	p.ownKnown = true
-	for _, pod := range p.pods {
+	for pod := range p.seen.all() {
 		for _, ref := range p.claimsOfPod(pod) {
 			if _, ok := p.bindings.volumes[ref]; !ok && !isEnded(pod) {
 				p.bindings.own[ref] = true

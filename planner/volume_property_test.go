@@ -36,7 +36,7 @@ func TestBindings(t *testing.T) {
 			}
 			w.commit(fmt.Sprintf("c%d", commit), objects)
 			for range rapid.IntRange(1, 4).Draw(t, "plans") {
-				plan := Compute(w.Input)
+				plan := w.compute()
 				shuffled := w.Input
 				shuffled.Claims = rapid.Permutation(w.Claims).Draw(t, "claims")
 				checkShuffled(t, shuffled, plan)

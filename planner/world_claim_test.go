@@ -111,8 +111,8 @@ func setClaims(spec *appsv1.StatefulSetSpec, f fields) {
 // holdClaims has the nodes report the claims of the pods that they run, as they are told of them, and no longer what they
 // are to delete.
 func (w *world) holdClaims() {
-	plan := Compute(w.Input)
-	p := newPass(w.Input, newWanted(w.Desired))
+	plan := w.compute()
+	p := newPass(w.Input, &memory{want: newWanted(w.Desired)}, observe(w.Pods, 0))
 	for _, r := range plan.Released {
 		w.Claims = slices.DeleteFunc(w.Claims, func(c api.HeldClaim) bool { return c.Ref == r.Ref && c.Node == r.Node })
 	}
@@ -133,7 +133,7 @@ func (w *world) holdClaims() {
 }
 
 func (w *world) printClaims() string {
-	plan := Compute(w.Input)
+	plan := w.compute()
 	var b strings.Builder
 	for _, c := range plan.Claims {
 		fmt.Fprintf(&b, "%s of %s: %d bytes", c.Ref, c.Owner, c.Size)

@@ -162,7 +162,7 @@ func (w *world) rounds(arg string) (string, error) {
 func (w *world) round() error {
 	w.Now = w.Now.Add(defaultScalePeriod)
 	w.measure()
-	w.carryOut(Compute(w.Input))
+	w.carryOut(w.compute())
 	_, err := w.settle()
 	return err
 }

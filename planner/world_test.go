@@ -516,6 +516,7 @@ type world struct {
 	letters  map[string]string
 	byAlias  map[string]string // pod UIDs
 	replacer []string
+	twin     *twin
 }
 
 func newWorld() *world {
@@ -525,7 +526,7 @@ func newWorld() *world {
 			Nodes: []Node{{Name: "n1"}, {Name: "n2"}, {Name: "n3"}},
 		},
 		succeeded: map[string]bool{}, shares: map[string]int64{},
-		aliases: map[string]string{}, letters: map[string]string{}, byAlias: map[string]string{},
+		aliases: map[string]string{}, letters: map[string]string{}, byAlias: map[string]string{}, twin: newTwin(),
 	}
 }
 
