@@ -88,6 +88,8 @@ type Placement struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Sealed is the blob with what the pod's secrets hold (a SecretContents in JSON), sealed to the node. Empty is none.
 	Sealed Digest `json:"sealed,omitempty"`
+	// Recipient is the node's key (NodeInfo.SealKey) that all of the placement which is sealed was sealed to; empty is not known.
+	Recipient string `json:"recipient,omitempty"`
 	// Pull is what the node shows to registries for the pod; nil is nothing of its own.
 	Pull *PullSecrets `json:"pull,omitempty"`
 	// Live is what changes in place of the pod's files; nil is nothing.

@@ -93,9 +93,10 @@ func sameAssignment(a, b api.Assignment) bool {
 		equalIsolations(a.Isolation, b.Isolation) && reflect.DeepEqual(a.Ingress, b.Ingress)
 }
 
-// samePlacement reports whether two of a node say the same: of a pod, only its pull secrets change, and what changes in place.
+// samePlacement reports whether two of a node say the same: of a pod, only its pull secrets change, what changes in
+// place, and the key that its secrets are sealed to.
 func samePlacement(a, b api.Placement) bool {
-	return a.UID == b.UID && a.Pull.Same(b.Pull) && a.Live.Same(b.Live)
+	return a.UID == b.UID && a.Recipient == b.Recipient && a.Pull.Same(b.Pull) && a.Live.Same(b.Live)
 }
 
 // lacking gives the blobs that a pod needs and the store may lack.

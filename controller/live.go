@@ -82,6 +82,7 @@ func (s *state) updateInPlace(plan planner.Plan, pods []*pod, now time.Time) {
 			p.needs = append(p.needs, live.Blobs()...)
 		}
 		p.placement.Live = live
+		s.noteRecipient(&p.placement)
 		s.event(api.Event{Time: now, Kind: "Updated", Ref: u.Pod.Pod, Reason: "in place: " + u.Reason, Commit: u.Commit})
 	}
 }

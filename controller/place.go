@@ -90,6 +90,7 @@ func (s *state) create(a planner.Action, d scheduler.Decision, blobs map[api.Dig
 		return err
 	}
 	placement.Pull = s.pullSecrets(s.pulls.names(&a.Template.Spec, a.Pod.Pod.Namespace), a.Pod.Pod.Namespace, node)
+	s.noteRecipient(&placement)
 	needs := append([]api.Digest{a.Pod.Template}, slices.Collect(maps.Values(a.Template.ConfigMaps))...)
 	if placement.Sealed != "" {
 		needs = append(needs, placement.Sealed)

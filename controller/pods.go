@@ -206,6 +206,7 @@ func (s *state) observed(p *pod) planner.Pod {
 		Lost:      lost,
 		Fenced:    lost && (n.outOfService() || p.placement.Exclusive() && s.lapsed(n)),
 		Stopping:  !p.runs() || p.phase() == api.PodStopping,
+		Rekeyed:   s.isRekeyed(p),
 	}
 	if st := p.status; st != nil {
 		o.Reason, o.IP, o.Ready, o.ReadySince = st.Reason, st.IP, st.Ready, p.readiness.began()

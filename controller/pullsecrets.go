@@ -143,6 +143,7 @@ func (s *state) renewPulls() {
 				next.Print, next.Sealed = print, sealed
 			}
 			p.placement.Pull = next
+			s.noteRecipient(&p.placement)
 		}
 	}
 }

@@ -62,6 +62,7 @@ func (s *state) plan(now time.Time) {
 	s.ingress.forgot = s.ingress.forgot || s.inForce == nil
 	s.enforce(plan.Kept)
 	s.updateInPlace(plan, kept, now)
+	s.sealAnew(plan, kept, now)
 	s.isolate(s.sortedPods())
 	s.wantIngress(plan.Ingress)
 	s.keepJobs(plan.Jobs)

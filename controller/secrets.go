@@ -70,8 +70,8 @@ func (s *state) seal(digest api.Digest, template *api.PodTemplate, namespace, no
 	return d, nil
 }
 
-// forgetSealed drops what was sealed to a node that has another key now: its machine was made anew under the same name. Pods
-// that are given to it from now on have what it can open.
+// forgetSealed drops what was sealed to a node that has another key now: it has lost the one of before, or its machine was made
+// anew under the same name.
 func (s *state) forgetSealed(node string) {
 	maps.DeleteFunc(s.sealed, func(k sealedKey, _ api.Digest) bool { return k.node == node })
 	maps.DeleteFunc(s.live, func(k liveKey, _ api.Digest) bool { return k.node == node })

@@ -13,16 +13,20 @@ import (
 
 // takeLive takes up what changes in place of a newer placement: at once as long as nothing has been made of it, else with the
 // files. It gives what the pod has until then.
-func (p *pod) takeLive(next *api.LiveConfig) *api.LiveConfig {
+// With another key, what is on disk cannot be opened any more.
+func (p *pod) takeLive(next *api.LiveConfig, rekeyed bool) *api.LiveConfig {
 	last := p.record.Placement.Live
 	switch {
 	case p.template == nil:
 		return next
-	case next.Same(last): // a new controller seals secrets anew: what is on disk already will do
+	case next.Same(last):
 		p.nextLive = nil
-		return last
+		if rekeyed {
+			return next
+		}
+		return last // a new controller seals secrets anew: what is on disk already will do
 	}
-	if !next.Same(p.nextLive) {
+	if rekeyed || !next.Same(p.nextLive) {
 		p.nextLive = next
 		delete(p.failures, failing{step: stepUpdate})
 	}

@@ -40,6 +40,7 @@ type pod struct {
 	commit     string
 	template   *api.PodTemplate
 	configs    map[string]api.ConfigData
+	rekeyed    bool            // what is sealed to the node's new key may not be on disk yet
 	nextLive   *api.LiveConfig // what changes in place comes to be this; nil: it is as the record's placement says
 	updated    bool            // the files that change in place are known to be those of the record's placement
 	sandbox    *Sandbox
@@ -244,7 +245,7 @@ func (p *pod) absorb(now time.Time) {
 	if in.placement != nil {
 		p.takePlacement(*in.placement)
 	}
-	for _, step := range []string{stepFetch, stepUpdate} {
+	for _, step := range []string{stepFetch, stepUnseal, stepUpdate} {
 		if f := p.failures[failing{step: step}]; f != nil && in.again {
 			f.until = time.Time{}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"headway.dev/headway/api"
 )
@@ -77,18 +78,45 @@ func (a *Agent) openSealed(ctx context.Context, digest api.Digest) (map[string]a
 }
 
 // takePlacement takes up a newer placement. What a pod's secrets hold never changes, but a new controller seals it anew: what is
-// on disk already will do.
+// on disk already will do, unless it was sealed to a key that the node has no more.
 func (p *pod) takePlacement(next api.Placement) {
-	if last := p.record.Placement; p.template != nil && last.Sealed != "" && last.Template == next.Template {
+	last := p.record.Placement
+	rekeyed := last.Recipient != next.Recipient
+	if p.template != nil && last.Sealed != "" && last.Template == next.Template && !rekeyed {
 		next.Sealed = last.Sealed
 	}
-	next.Live = p.takeLive(next.Live)
-	pull := p.record.Placement.Pull
-	if next.Pull.Same(pull) {
-		next.Pull = pull
+	next.Live = p.takeLive(next.Live, rekeyed)
+	if next.Pull.Same(last.Pull) && !rekeyed {
+		next.Pull = last.Pull
 	}
 	p.record.Placement, p.commit, p.dirty = next, next.Commit, true
-	if !next.Pull.Same(pull) {
+	if !next.Pull.Same(last.Pull) || rekeyed {
 		p.pullAnew()
 	}
+	p.rekeyed = p.rekeyed || rekeyed && p.template != nil
+}
+
+// dueUnseal finds a pod whose secrets have been sealed to another key.
+func (p *pod) dueUnseal(time.Time) []target { return itself(p.rekeyed) }
+
+// unseal has on disk what was sealed to the node's new key, for when a volume or a container is made again. What could not be
+// made for want of it is tried again at once; what runs is left alone.
+func (p *pod) unseal(ctx context.Context, _ target) error {
+	ctx, cancel := p.untilHalt(ctx)
+	defer cancel()
+	live := p.record.Placement.Live
+	if p.nextLive != nil {
+		live = p.nextLive
+	}
+	p.uses(append(p.content(p.template), live.Blobs()...))
+	if err := errors.Join(p.fetchSealed(ctx, p.template), p.fetchLive(ctx, live)); err != nil {
+		return err
+	}
+	p.fetchPull(ctx)
+	p.rekeyed = false
+	for _, f := range p.failures {
+		f.until = time.Time{}
+	}
+	p.host.spend()
+	return nil
 }

@@ -37,6 +37,7 @@ type action struct {
 // Steps that others ask about by name.
 const (
 	stepFetch  = "fetch"
+	stepUnseal = "unseal"
 	stepUpdate = "update"
 	stepKill   = "kill"
 	stepStart  = "start"
@@ -73,6 +74,7 @@ func newTables() tables {
 		living: slices.Concat(
 			[]step{
 				{name: stepFetch, due: (*pod).dueFetch, do: (*pod).fetch, slots: unbounded, reason: "FailedFetch"},
+				{name: stepUnseal, due: (*pod).dueUnseal, do: (*pod).unseal, slots: unbounded, reason: "FailedFetch"},
 				{name: stepUpdate, due: (*pod).dueUpdate, do: (*pod).update, slots: unbounded, reason: "FailedUpdate"},
 				{name: stepImage, due: (*pod).dueImage, do: (*pod).image, slots: unbounded, begins: true, reason: errImagePull},
 				{name: "prepare", due: (*pod).duePrepare, do: (*pod).prepare, slots: unbounded, reason: "FailedPrepare"},

@@ -46,8 +46,8 @@ func (j *job) observe() {
 			j.going = append(j.going, pod)
 		default:
 			j.active = append(j.active, pod)
-			if pod.Phase == api.PodPending {
-				maps.Copy(j.plan.Blobs, j.template.Blobs) // its node may lack it yet, and so may a store that was lost
+			if pod.wantsTemplate() {
+				maps.Copy(j.plan.Blobs, j.template.Blobs)
 			}
 		}
 	}

@@ -81,7 +81,13 @@ type Pod struct {
 	Containers, InitContainers []api.ContainerStatus
 	// Stopping is a pod that has been told to end, or is being drained for it.
 	Stopping bool
+	// Rekeyed is a pod whose secrets are to be sealed anew, since its node has another key: for that its template is wanted.
+	Rekeyed bool
 }
+
+// wantsTemplate reports whether the plan is to hold what the pod is made from: its node may lack it yet, and so may a store
+// that was lost; or its secrets are to be sealed anew.
+func (p *Pod) wantsTemplate() bool { return p.Phase == api.PodPending || p.Rekeyed }
 
 // A Node is a machine as far as planning depends on it.
 type Node struct {
@@ -117,7 +123,8 @@ type Plan struct {
 	Kept []api.Object `json:"-"`
 	// Problems are objects that cannot be carried out as declared.
 	Problems []api.Problem `json:"problems,omitempty"`
-	// Blobs is the content that the actions name by digest, and of pods that have not started.
+	// Blobs is the content that the actions name by digest, and of pods that have not started, or whose
+	// secrets are to be sealed anew.
 	Blobs map[api.Digest][]byte `json:"-"`
 	// Wake is when the same input would next plan something else only because time went by; zero is never.
 	Wake time.Time `json:"wake,omitzero"`

@@ -82,8 +82,8 @@ func (p *pass) newRollout(w workload, r rollout) *rollout {
 	}
 	r.classify()
 	for _, pod := range r.live {
-		if pod.Phase == api.PodPending && pod.Template == r.template.Digest {
-			maps.Copy(p.plan.Blobs, r.template.Blobs) // its node may lack it yet, and so may a store that was lost
+		if pod.Template == r.template.Digest && pod.wantsTemplate() {
+			maps.Copy(p.plan.Blobs, r.template.Blobs)
 		}
 		if pod.Ready && !r.available(pod) {
 			p.wakeAt(pod.ReadySince.Add(r.minReady))

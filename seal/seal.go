@@ -77,6 +77,9 @@ func (i *Identity) Recipient() string { return i.key.Recipient().String() }
 // Open gives what was sealed. It fails when that was for another, or is not whole.
 func (i *Identity) Open(sealed []byte) ([]byte, error) {
 	r, err := age.Decrypt(bytes.NewReader(sealed), i.key)
+	if _, other := errors.AsType[*age.NoIdentityMatchError](err); other {
+		return nil, errors.New("seal: open: it was sealed to another key; to a node that has lost its own, the control plane seals all of it anew")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("seal: open: %w", err)
 	}

@@ -117,6 +117,13 @@ func configInputs() []badInput {
 			help:      "Set fsGroup, or another defaultMode.",
 		},
 		{
+			name: "secret-sealed", what: "The node has lost the key that secrets are sealed to", loses: true,
+			container: "env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: sealed, key: password}}}]",
+			also:      secretManifest("sealed", "Opaque", "password: hunter2"),
+			says:      "SealedAnew …node n1 has another key than its secrets were sealed to: they are sealed to that; it is not restarted",
+			help:      "Nothing: the node has made a new key. Find out how the file seal.key in its data directory was lost.",
+		},
+		{
 			name: "config-missing", what: "The config map is not there",
 			container: "env: [{name: COLOUR, valueFrom: {configMapKeyRef: {name: nowhere, key: colour}}}]",
 			says:      "Refused: bad/config-missing.yaml:…: spec.containers[0].env[0].valueFrom.configMapKeyRef.name: ConfigMap/bad/nowhere is not declared",

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ type badInput struct {
 	pod       string // fields of the pod's spec, a line each
 	also      string // an object besides, in the pod's namespace
 	node      string // default: one whose disk is sound
+	loses     bool   // its node loses the key that its secrets were sealed to, when it runs
 }
 
 // badInputs are all classes, in the order of docs/troubleshooting.md.
@@ -105,11 +107,12 @@ func TestBadInput(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	disks.spoil()
 	var rows []badInput
 	for _, c := range badInputs() {
 		rows = append(rows, c.rows...)
 	}
+	s.loseKey("n1", slices.DeleteFunc(slices.Clone(rows), func(r badInput) bool { return !r.loses }))
+	disks.spoil()
 	for _, r := range rows {
 		s.write("bad/"+r.name+".yaml", r.manifest())
 	}
@@ -133,6 +136,20 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("of the shop's %d requests %d failed: %v; %v", sum.Requests, sum.Failed, sum.Errors, err)
 	}
 	t.Logf("%d classes, described in %.1f s; %d requests to the shop", len(rows), described.Seconds(), sum.Requests)
+}
+
+// loseKey runs pods on a node, and has the node's daemon come back without the key that their secrets were sealed to.
+func (s *stage) loseKey(node string, rows []badInput) {
+	s.Helper()
+	for _, r := range rows {
+		s.write("bad/"+r.name+".yaml", r.manifest())
+	}
+	s.deploy("Run with secrets")
+	s.kill(node)
+	if err := os.Remove(filepath.Join(s.Dir, "lab", node, "seal.key")); err != nil {
+		s.Fatal(err)
+	}
+	s.restart(node)
 }
 
 // manifest is the pod, with what it needs.
