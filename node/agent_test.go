@@ -244,7 +244,7 @@ func TestContainerSurroundings(t *testing.T) {
 		w.start()
 		w.assign(1, 1, "c1", "a:web")
 		pass(time.Second)
-		log, err := os.ReadFile(filepath.Join(w.dir, "pods", "u-a", "logs", "web", "0"))
+		log, err := os.ReadFile(filepath.Join(w.dir, "pods", "u-a", "web.0.log"))
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -428,8 +428,8 @@ func TestLogsAreBounded(t *testing.T) {
 		pass(3 * time.Minute)
 		var logs []string
 		for line := range strings.Lines(w.files()) {
-			if strings.HasPrefix(line, "pods/u-a/logs/") {
-				logs = append(logs, strings.TrimSpace(filepath.Base(line)))
+			if name := strings.TrimSpace(line); strings.HasPrefix(name, "pods/u-a/web.") && strings.HasSuffix(name, ".log") {
+				logs = append(logs, name)
 			}
 		}
 		if len(logs) != 2 {

@@ -22,10 +22,10 @@ import (
 //	tenure.json           what the leader last said of what must not run twice
 //	blobs/DIGEST          templates and config maps that pods here use
 //	pods/UID/pod.json     what the node knows of a pod: lines, of which the last counts
-//	pods/UID/logs/NAME/N  the log of run N of a container
+//	pods/UID/NAME.N.log   the log of run N of a container
+//	pods/UID/NAME.N.end   what that run wrote of its end
 //	claims.json           the claims whose data is here
 //	claims/NAMESPACE/NAME what pods keep: it is no pod's, and goes only when an assignment releases it
-//	pods/UID/messages/... what run N of a container wrote of its end, likewise
 //
 // and, below its other directory, what ends with the machine:
 //
@@ -200,35 +200,64 @@ func (d disk) claimDir(namespace, name string) (string, error) {
 	return filepath.Join(d.dir, "claims", namespace, name), nil
 }
 
+// The kinds of files of a run. All of a pod's are in its directory: to make a directory costs more than to make a file.
+const (
+	runLog = "log"
+	runEnd = "end"
+)
+
 // logPath is where a run of a container writes its output.
 func (d disk) logPath(uid, container string, attempt int) string {
-	return filepath.Join(d.podDir(uid), "logs", container, fmt.Sprint(attempt))
+	return d.runPath(uid, container, attempt, runLog)
 }
 
 // messagePath is where a run of a container writes of its end.
 func (d disk) messagePath(uid, container string, attempt int) string {
-	return filepath.Join(d.podDir(uid), "messages", container, fmt.Sprint(attempt))
+	return d.runPath(uid, container, attempt, runEnd)
+}
+
+// runPath is that of a run's file. The name of a container has no dot.
+func (d disk) runPath(uid, container string, attempt int, kind string) string {
+	return filepath.Join(d.podDir(uid), container+"."+strconv.Itoa(attempt)+"."+kind)
+}
+
+// A runFile is a file of a run, or one that is noted beside it.
+type runFile struct {
+	fs.DirEntry
+	attempt int
+	kind    string
+	beside  bool
+}
+
+// runFiles are those of all runs of a container.
+func (d disk) runFiles(uid, container string) ([]runFile, error) {
+	entries, err := os.ReadDir(d.podDir(uid))
+	if err != nil {
+		return nil, err
+	}
+	var files []runFile
+	for _, e := range entries {
+		name, rest, _ := strings.Cut(e.Name(), ".")
+		number, rest, _ := strings.Cut(rest, ".")
+		kind, _, beside := strings.Cut(rest, ".")
+		if attempt, err := strconv.Atoi(number); err == nil && name == container {
+			files = append(files, runFile{e, attempt, kind, beside})
+		}
+	}
+	return files, nil
 }
 
 // removeOldRuns deletes the logs of all runs but the current one and the one before it, and the messages of all that are
 // over.
 func (d disk) removeOldRuns(uid, container string, attempt int) error {
-	return errors.Join(
-		removeBelow(filepath.Dir(d.logPath(uid, container, attempt)), attempt-1),
-		removeBelow(filepath.Dir(d.messagePath(uid, container, attempt)), attempt))
-}
-
-// removeBelow deletes the files of a directory that are named by a smaller number, with or without a suffix.
-func removeBelow(dir string, number int) error {
-	entries, err := os.ReadDir(dir)
+	files, err := d.runFiles(uid, container)
 	if err != nil {
 		return err
 	}
 	var failed []error
-	for _, e := range entries {
-		name, _, _ := strings.Cut(e.Name(), ".")
-		if n, err := strconv.Atoi(name); err == nil && n < number {
-			failed = append(failed, os.Remove(filepath.Join(dir, e.Name())))
+	for _, f := range files {
+		if f.attempt < attempt-1 || f.attempt < attempt && f.kind == runEnd {
+			failed = append(failed, os.Remove(filepath.Join(d.podDir(uid), f.Name())))
 		}
 	}
 	return errors.Join(failed...)

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -204,16 +201,16 @@ func (a *Agent) ownFiles(ctx context.Context, c api.ContainerStatus) (int64, err
 
 // logFiles is what is kept of a container's logs.
 func (a *Agent) logFiles(uid string, c api.ContainerStatus) (int64, error) {
-	entries, err := os.ReadDir(filepath.Dir(a.disk.logPath(uid, c.Name, 0)))
+	files, err := a.disk.runFiles(uid, c.Name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
 	var total int64
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
+	for _, f := range files {
+		if f.kind != runLog || f.beside {
 			continue // what the node notes of a log is not the container's doing
 		}
-		info, err := e.Info()
+		info, err := f.Info()
 		if err != nil {
 			continue // trimmed meanwhile
 		}
