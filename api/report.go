@@ -68,6 +68,8 @@ type WorkloadStatus struct {
 	Failed    int `json:"failed,omitempty"`
 	// Outdated counts pods of other templates that have not been told to stop.
 	Outdated int `json:"outdated,omitempty"`
+	// Replaced is, of a declared Pod, how many in a row have ended and been made again.
+	Replaced int `json:"replaced,omitempty"`
 	// Stable is the template of the newest rollout that was completed: the last one known to be good. Empty is none.
 	Stable Digest `json:"stable,omitempty"`
 	// Paused is a rollout that the author holds, or that cannot go on as declared: pods are replaced and scaled, none is

@@ -215,7 +215,7 @@ func (s *state) observed(p *pod) planner.Pod {
 	return o
 }
 
-// finished is when the last container of an ended pod ended; zero as long as it has not.
+// finished is when the last container of an ended pod ended, or else the pod itself; zero as long as it has not.
 func finished(s *api.PodStatus) time.Time {
 	if s.Phase != api.PodSucceeded && s.Phase != api.PodFailed {
 		return time.Time{}
@@ -225,6 +225,9 @@ func finished(s *api.PodStatus) time.Time {
 		if c.Finished.After(last) {
 			last = c.Finished
 		}
+	}
+	if last.IsZero() {
+		return s.Finished
 	}
 	return last
 }

@@ -60,9 +60,7 @@ func (p *pass) daemonSet(w workload, set *appsv1.DaemonSet) {
 	for _, pod := range d.pods {
 		d.there[pod.Node] = append(d.there[pod.Node], pod)
 	}
-	for _, pod := range d.of[ClassEnded] {
-		d.stop(pod, ClassEnded, "it "+ending(pod))
-	}
+	d.stopEnded()
 	for _, pod := range d.of[ClassSurplus] {
 		d.stop(pod, ClassSurplus, fmt.Sprintf("node %s does not match any more", pod.Node))
 	}

@@ -48,6 +48,7 @@ type rollout struct {
 	pods     []*Pod // all observed of the workload, the best first
 	live     []*Pod // those that count for it, the best first
 	of       map[Class][]*Pod
+	resting  map[*Pod]bool         // ended, and not to be replaced yet
 	told     map[api.Digest]string // what the wanted template changes, by the other
 	previous *api.WorkloadStatus   // what the last plan said; nil is nothing
 	status   api.WorkloadStatus
@@ -61,6 +62,7 @@ func (p *pass) newRollout(w workload, r rollout) *rollout {
 	r.template = w.template
 	r.pods = slices.Clone(p.seen.of(w.Ref))
 	r.of = map[Class][]*Pod{}
+	r.resting = map[*Pod]bool{}
 	r.told = map[api.Digest]string{}
 	r.previous = p.previous[w.Ref]
 	if w.err != nil { // nothing is wanted but what was before
@@ -154,12 +156,11 @@ func (r *rollout) stopGone() {
 		}
 		r.stop(pod, ClassLost, fmt.Sprintf("lost with node %s, which has been silent past its lease", pod.Node))
 	}
-	for _, pod := range r.of[ClassEnded] {
-		r.stop(pod, ClassEnded, "it "+ending(pod))
-	}
+	r.stopEnded()
 }
 
-// fill creates n pods of the template, in the lowest slots that no live pod has.
+// fill creates n pods of the template, in the lowest slots that no live pod has, without those whose places are kept for pods
+// that rest.
 func (r *rollout) fill(n int, template Template) {
 	if n <= 0 {
 		return
@@ -173,6 +174,10 @@ func (r *rollout) fill(n int, template Template) {
 		if isLive(pod) && !r.stopped[pod] {
 			taken[pod.Slot] = true
 		}
+		if r.resting[pod] && !taken[pod.Slot] {
+			taken[pod.Slot] = true
+			n--
+		}
 		if l := last[pod.Slot]; l == nil || pod.Incarnation > l.Incarnation {
 			last[pod.Slot] = pod
 		}
@@ -184,6 +189,8 @@ func (r *rollout) fill(n int, template Template) {
 		incarnation := 0
 		if last[slot] != nil {
 			incarnation = last[slot].Incarnation + 1
+		} else if r.name != "" {
+			incarnation = r.status.Replaced
 		}
 		id := identify(r.owner, template.Digest, slot, incarnation)
 		if r.name != "" {

@@ -190,7 +190,7 @@ func (w *world) observe(words []string) error {
 			pod.Containers = []api.ContainerStatus{{Name: "main", State: "waiting", Reason: "PodInitializing"}}
 		case "evicted":
 			w.unready(pod, "Evicted")
-			pod.Phase = api.PodFailed
+			pod.Phase, pod.Finished = api.PodFailed, w.Now
 		case "succeeded":
 			w.unready(pod, "")
 			pod.Phase, pod.Finished = api.PodSucceeded, w.Now

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"headway.dev/headway/api"
 )
@@ -30,6 +31,9 @@ func (r *rollout) report() {
 	}
 	if r.previous != nil {
 		s.Stable = r.previous.Stable
+	}
+	if r.name != "" {
+		s.Replaced = r.replaced()
 	}
 	if r.previous != nil && r.previous.Template == s.Template {
 		r.resume()
@@ -190,6 +194,11 @@ func (r *rollout) progress() string {
 	}
 	if n := len(r.of[ClassStopping]); n > 0 {
 		s += fmt.Sprintf(", %d stopping", n)
+	}
+	for _, pod := range r.of[ClassEnded] {
+		if until := r.restsUntil(pod); !r.passed(until) {
+			return fmt.Sprintf("%s; %s %s again, and is replaced after %s", s, pod.Pod.Name, ending(pod), until.UTC().Format(time.TimeOnly))
+		}
 	}
 	for _, pod := range slices.Backward(r.of[ClassKeep]) {
 		switch {

@@ -621,6 +621,9 @@ func (w *world) ready(pod *Pod) {
 	if !pod.Ready {
 		pod.Phase, pod.Ready, pod.ReadySince, pod.Reason = api.PodRunning, true, w.Now, ""
 	}
+	if pod.Started.IsZero() {
+		pod.Started = w.Now
+	}
 }
 
 func (w *world) unready(pod *Pod, reason string) {
