@@ -62,6 +62,9 @@ func claimNames(spec *corev1.PodSpec, p api.Placement) []string {
 
 // assignClaims says what the node is to know of the claims that it has, and which of them it is to delete.
 func (s *state) assignClaims(n *node) (claims []api.Claim, released []api.ReleasedClaim) {
+	if len(n.status.Claims)+len(s.released) == 0 {
+		return nil, nil
+	}
 	for _, c := range s.claims {
 		if slices.ContainsFunc(n.status.Claims, func(h api.HeldClaim) bool { return h.Ref == c.Ref }) {
 			claims = append(claims, c)

@@ -15,14 +15,17 @@ func (s *state) stop(p *pod, why stop, now time.Time) {
 	}
 	why.deadline = now.Add(s.drainTimeout)
 	p.stopping = &why
+	n := s.nodes[p.placement.Node]
+	n.touch()
+	n.census.idle = append(n.census.idle, p)
 }
 
 // finishStops takes the pods out of their assignments that no new connection can reach any more, or that have waited long
 // enough.
-func (s *state) finishStops(pods []*pod, now time.Time) {
+func (s *state) finishStops(now time.Time) {
 	var routed map[podKey]bool
 	s.draining = 0
-	for _, p := range pods {
+	for _, p := range s.idle() {
 		if !p.draining() {
 			continue
 		}
@@ -52,6 +55,7 @@ func (s *state) finishStops(pods []*pod, now time.Time) {
 // take takes a pod out of its assignment.
 func (s *state) take(p *pod, now time.Time) {
 	p.assigned = false
+	s.nodes[p.placement.Node].touch()
 	s.event(api.Event{Time: now, Kind: p.stopping.kind, Ref: p.placement.Pod, Reason: p.stopping.reason, Commit: p.stopping.commit})
 }
 

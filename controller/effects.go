@@ -44,8 +44,9 @@ func (s *state) effects() effects {
 	e := effects{routes: s.routes.change(s.desired.gaps), needs: map[string][]api.Digest{}, formers: map[string]former{}, events: s.events}
 	s.events = nil
 	jobs, scaled := s.jobsByNode(), s.scaled()
+	asked, _ := settingsOf(s.desired.objects)
 	for _, n := range s.sortedNodes() {
-		if a, changed := s.assignment(n, jobs[n], s.meterEvery(n, scaled)); changed {
+		if a, changed := s.assignment(n, jobs[n], s.meterEvery(n, scaled), asked.spec.Drift); changed {
 			e.assignments = append(e.assignments, a)
 			for _, p := range a.Pods {
 				if needs := s.lacking(n.pods[p.UID]); len(needs) > 0 {
@@ -65,30 +66,45 @@ func (s *state) effects() effects {
 
 // assignment gives what the node should have, and whether the bus holds something else. An assignment of an earlier term
 // is written again: that bars what its leader may still send.
-func (s *state) assignment(n *node, jobs []api.JobRecord, meterEvery time.Duration) (a api.Assignment, changed bool) {
+func (s *state) assignment(n *node, jobs []api.JobRecord, meterEvery time.Duration, drift api.DriftPolicy) (a api.Assignment, changed bool) {
 	if !n.taken {
 		return a, false // nobody knows yet what it runs
 	}
-	a = api.Assignment{Node: n.name, Term: s.term, Sequence: n.sequence + 1, Commit: s.desired.head.Commit, Pods: []api.Placement{}, Jobs: jobs, MeterEvery: meterEvery}
-	for _, p := range n.pods {
-		if p.assigned {
-			a.Pods = append(a.Pods, p.placement)
-		}
-	}
-	slices.SortFunc(a.Pods, comparePlacements)
+	a = api.Assignment{Node: n.name, Term: s.term, Sequence: n.sequence + 1, Commit: s.desired.head.Commit, Jobs: jobs, MeterEvery: meterEvery}
 	a.Claims, a.Released = s.assignClaims(n)
 	a.Isolation = s.isolationOf(n)
-	if asked, _ := settingsOf(s.desired.objects); asked.spec.Drift == api.DriftReport {
-		a.Drift = api.DriftReport
+	if drift == api.DriftReport {
+		a.Drift = drift
 	}
 	a.Ingress = s.assignIngress(n)
-	return a, n.doubtful || !sameAssignment(a, n.written)
+	if n.uncompared {
+		a.Pods = n.placements()
+		n.uncompared = !slices.EqualFunc(a.Pods, n.written.Pods, samePlacement)
+	}
+	if !n.doubtful && !n.uncompared && sameBeside(a, n.written) {
+		return a, false
+	}
+	if a.Pods == nil {
+		a.Pods = n.placements()
+	}
+	return a, true
 }
 
-// sameAssignment reports whether two assignments of a node ask for the same, by the same leader.
-func sameAssignment(a, b api.Assignment) bool {
-	return a.Term == b.Term && a.MeterEvery == b.MeterEvery && a.Drift == b.Drift &&
-		slices.EqualFunc(a.Pods, b.Pods, samePlacement) && reflect.DeepEqual(a.Jobs, b.Jobs) &&
+// placements are what the node is to run, ordered.
+func (n *node) placements() []api.Placement {
+	pods := []api.Placement{}
+	for _, p := range n.pods {
+		if p.assigned {
+			pods = append(pods, p.placement)
+		}
+	}
+	slices.SortFunc(pods, comparePlacements)
+	return pods
+}
+
+// sameBeside reports whether two assignments of a node ask for the same beside their pods, by the same leader.
+func sameBeside(a, b api.Assignment) bool {
+	return a.Term == b.Term && a.MeterEvery == b.MeterEvery && a.Drift == b.Drift && reflect.DeepEqual(a.Jobs, b.Jobs) &&
 		slices.Equal(a.Claims, b.Claims) && slices.Equal(a.Released, b.Released) &&
 		equalIsolations(a.Isolation, b.Isolation) && reflect.DeepEqual(a.Ingress, b.Ingress)
 }
@@ -122,6 +138,7 @@ func (s *state) assignmentWritten(a api.Assignment) {
 		n.pods[p.UID].reached = p.Live
 	}
 	n.written, n.sequence, n.ours, n.doubtful = a, a.Sequence, true, false
+	n.touch()
 }
 
 // assignmentFailed takes in that the store has the assignment, or the one before it.
@@ -129,6 +146,7 @@ func (s *state) assignmentFailed(a api.Assignment) {
 	n := s.nodes[a.Node]
 	n.give(a)
 	n.sequence, n.doubtful = a.Sequence, true
+	n.touch()
 }
 
 // give notes that the node may have learnt of the pods.

@@ -12,14 +12,14 @@ import (
 
 // isolate computes what isolates the pods of each node, by the network policies in force. It comes after placing, so that
 // a pod and what isolates it are assigned together.
-func (s *state) isolate(pods []*pod) {
+func (s *state) isolate() {
 	s.isolation = nil
 	in := isolation.Input{Policies: policies(s.inForce)}
 	if len(in.Policies) == 0 {
 		return
 	}
 	in.Namespaces = namespaceLabels(s.inForce)
-	for _, p := range pods {
+	for _, p := range s.allPods() {
 		in.Pods = append(in.Pods, isolation.Pod{
 			UID: p.placement.UID, Namespace: p.placement.Pod.Namespace, Node: p.placement.Node,
 			Labels: p.placement.Labels, Ports: p.placement.Ports, IP: s.ownAddress(p),

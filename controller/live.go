@@ -60,17 +60,10 @@ func (s *state) sealLive(live *api.LiveConfig, namespace, node string) (*api.Liv
 
 // updateInPlace gives pods that run on the content that the plan has for them. One whose secrets cannot be sealed stays as it
 // is: the next plan has it again.
-func (s *state) updateInPlace(plan planner.Plan, pods []*pod, now time.Time) {
-	if len(plan.Updates) == 0 {
-		return
-	}
-	byUID := make(map[string]*pod, len(pods))
-	for _, p := range pods {
-		byUID[p.placement.UID] = p
-	}
+func (s *state) updateInPlace(plan planner.Plan, now time.Time) {
 	for _, u := range plan.Updates {
-		p, ok := byUID[u.Pod.UID]
-		if !ok || !p.runs() {
+		p := s.pods.get(u.Pod.UID)
+		if p == nil || !p.runs() {
 			continue
 		}
 		live, err := s.sealLive(u.Live, u.Pod.Pod.Namespace, p.placement.Node)
@@ -83,6 +76,8 @@ func (s *state) updateInPlace(plan planner.Plan, pods []*pod, now time.Time) {
 		}
 		p.placement.Live = live
 		s.noteRecipient(&p.placement)
+		s.nodes[p.placement.Node].touch()
+		s.pods.unswept = true
 		s.event(api.Event{Time: now, Kind: "Updated", Ref: u.Pod.Pod, Reason: "in place: " + u.Reason, Commit: u.Commit})
 	}
 }

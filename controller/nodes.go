@@ -47,6 +47,11 @@ type node struct {
 	meter meter // of what its containers use
 
 	pods map[string]*pod // by UID: all that it was given or reports
+	// census is what was found when it was last looked at. unlooked is that something may have changed since, uncompared
+	// that its pods may not be those of the assignment written.
+	census               census
+	unlooked, uncompared bool
+	labelled             labelled
 
 	// written is the assignment that the store holds, as far as known. It was found when the leader began, or written since.
 	written  api.Assignment
@@ -61,9 +66,10 @@ type node struct {
 func (s *state) node(name string, now time.Time) *node {
 	n, ok := s.nodes[name]
 	if !ok {
-		n = &node{name: name, seen: now, pods: map[string]*pod{}}
+		n = &node{name: name, seen: now, pods: map[string]*pod{}, unlooked: true, uncompared: true}
 		s.nodes[name] = n
 		s.newcomer = now
+		s.ordered = nil
 	}
 	return n
 }
@@ -81,6 +87,7 @@ func (s *state) observeNodes(infos []api.NodeInfo, now time.Time) (changed bool)
 		}
 		s.alive(n, now)
 		n.info, changed = &info, true
+		n.touch()
 	}
 	return changed
 }
@@ -98,7 +105,7 @@ func (s *state) observeStatus(status api.NodeStatus, now time.Time) (changed boo
 	if status.Voters > 0 {
 		n.voters = status.Voters
 	}
-	n.mergePods(s.routes.left(), now)
+	s.mergePods(n, now)
 	return true
 }
 
@@ -246,8 +253,18 @@ func (n *node) pressed() string {
 	return strings.Join(all, "; ")
 }
 
-// labels are the node's own, with those of Git's Node object over them.
+// labelled are the labels of a node, by what they were made of.
+type labelled struct {
+	info     *api.NodeInfo
+	declared *corev1.Node
+	labels   map[string]string
+}
+
+// labels are the node's own, with those of Git's Node object over them. They are made once, and never changed.
 func (n *node) labels() map[string]string {
+	if l := &n.labelled; l.labels != nil && l.info == n.info && l.declared == n.declared {
+		return l.labels
+	}
 	labels := map[string]string{}
 	if n.info != nil {
 		maps.Copy(labels, n.info.Labels)
@@ -255,6 +272,7 @@ func (n *node) labels() map[string]string {
 	if n.declared != nil {
 		maps.Copy(labels, n.declared.Labels)
 	}
+	n.labelled = labelled{n.info, n.declared, labels}
 	return labels
 }
 

@@ -16,15 +16,11 @@ import (
 
 // place finds a node for each pod that the plan creates. One that no node can take is pending: the next plan creates it
 // again, under the same name, and it is tried again.
-func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
-	known := make(map[string]bool, len(pods))
-	for _, p := range pods {
-		known[p.placement.UID] = true
-	}
+func (s *state) place(plan planner.Plan, now time.Time) {
 	creations := map[string]planner.Action{}
 	var unplaced []scheduler.Pod
 	for _, a := range plan.Actions {
-		if a.Kind == planner.CreatePod && !known[a.Pod.UID] {
+		if a.Kind == planner.CreatePod && s.pods.get(a.Pod.UID) == nil {
 			creations[a.Pod.UID] = a
 			unplaced = append(unplaced, unplacedPod(a))
 		}
@@ -32,12 +28,13 @@ func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
 	s.pending = nil
 	announced := map[string]bool{}
 	if len(unplaced) > 0 {
+		s.pods.unswept = true
 		decisions := scheduler.Compute(scheduler.Input{
-			Nodes: s.schedulable(), Running: s.running(pods), Pods: unplaced, Namespaces: namespaceLabels(s.desired.objects),
+			Nodes: s.schedulable(), Running: s.running(), Pods: unplaced, Namespaces: namespaceLabels(s.desired.objects),
 		})
 		for _, d := range decisions {
 			a := creations[d.Pod.UID]
-			s.preempt(d, pods, a.Commit, now)
+			s.preempt(d, a.Commit, now)
 			if d.Node != "" {
 				err := s.create(a, d, plan.Blobs, now)
 				if err == nil {
@@ -54,15 +51,17 @@ func (s *state) place(plan planner.Plan, pods []*pod, now time.Time) {
 	}
 	s.announced = announced
 	slices.SortFunc(s.pending, func(a, b api.PendingPod) int { return a.Pod.Compare(b.Pod) })
-	s.forgetTemplates()
+	if s.pods.unswept {
+		s.forgetTemplates()
+		s.pods.unswept = false
+	}
 }
 
 // preempt begins to stop the pods of lower priority that are in the way of one.
-func (s *state) preempt(d scheduler.Decision, pods []*pod, commit string, now time.Time) {
+func (s *state) preempt(d scheduler.Decision, commit string, now time.Time) {
 	for _, victim := range d.Victims {
-		i := slices.IndexFunc(pods, func(p *pod) bool { return p.placement.UID == victim.UID })
-		if i >= 0 {
-			s.stop(pods[i], stop{kind: "Preempted", reason: "makes room for " + d.Pod.Pod.String() + ", whose priority is higher", commit: commit}, now)
+		if p := s.pods.get(victim.UID); p != nil {
+			s.stop(p, stop{kind: "Preempted", reason: "makes room for " + d.Pod.Pod.String() + ", whose priority is higher", commit: commit}, now)
 		}
 	}
 }
@@ -97,7 +96,7 @@ func (s *state) create(a planner.Action, d scheduler.Decision, blobs map[api.Dig
 	}
 	needs = append(needs, placement.Live.Blobs()...)
 	s.want(needs, blobs)
-	s.nodes[node].pods[a.Pod.UID] = &pod{placement: placement, assigned: true, needs: needs}
+	s.addPod(s.nodes[node], &pod{placement: placement, assigned: true, needs: needs})
 	s.templates[a.Pod.Template] = a.Template
 	s.event(api.Event{Time: now, Kind: "Created", Ref: a.Pod.Pod, Reason: fmt.Sprintf("%s; on node %s", a.Reason, node), Commit: a.Commit})
 	return nil
@@ -105,24 +104,33 @@ func (s *state) create(a planner.Action, d scheduler.Decision, blobs map[api.Dig
 
 // provide has content stored that pods which have not started need, where this leader does not know that the store has it:
 // the store that it was written to may have been lost.
-func (s *state) provide(plan planner.Plan, pods []*pod) {
-	for _, p := range pods {
-		if p.needs != nil || p.provided || !p.runs() || p.phase() != api.PodPending {
+func (s *state) provide(plan planner.Plan) {
+	for _, n := range s.nodes {
+		if !n.census.bare {
 			continue
 		}
-		data, ok := plan.Blobs[p.placement.Template]
-		var t api.PodTemplate
-		if !ok || json.Unmarshal(data, &t) != nil {
-			continue
-		}
-		// It stays assigned even if this cannot be stored: the node may have it, and have started the pod by now.
-		p.provided = true
-		for _, digest := range append([]api.Digest{p.placement.Template}, slices.Collect(maps.Values(t.ConfigMaps))...) {
-			if data, ok := plan.Blobs[digest]; ok && !s.stored[digest] {
-				s.blobs[digest] = data
+		for _, p := range n.pods {
+			if p.isBare() {
+				s.provideFor(p, plan.Blobs)
 			}
 		}
 	}
+}
+
+// isBare reports whether the pod may yet need what this leader does not know to be stored.
+func (p *pod) isBare() bool {
+	return p.needs == nil && !p.provided && p.runs() && p.phase() == api.PodPending
+}
+
+func (s *state) provideFor(p *pod, blobs map[api.Digest][]byte) {
+	data, ok := blobs[p.placement.Template]
+	var t api.PodTemplate
+	if !ok || json.Unmarshal(data, &t) != nil {
+		return
+	}
+	// It stays assigned even if this cannot be stored: the node may have it, and have started the pod by now.
+	p.provided = true
+	s.want(append([]api.Digest{p.placement.Template}, slices.Collect(maps.Values(t.ConfigMaps))...), blobs)
 }
 
 // schedulable are the nodes that may take pods, by name.

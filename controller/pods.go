@@ -1,9 +1,6 @@
 package controller
 
 import (
-	"cmp"
-	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -80,8 +77,9 @@ func (p *pod) occupies() bool {
 }
 
 // mergePods joins what the node reports with what it was given. Pods that are new to the controller left the routes by
-// the revision given, if ever they were in them.
-func (n *node) mergePods(revision uint64, now time.Time) {
+// their present revision, if ever they were in them.
+func (s *state) mergePods(n *node, now time.Time) {
+	n.touch()
 	for _, p := range n.pods {
 		p.status = nil
 	}
@@ -89,23 +87,30 @@ func (n *node) mergePods(revision uint64, now time.Time) {
 		uid := status.Placement.UID
 		p, ok := n.pods[uid]
 		if !ok {
-			p = &pod{placement: status.Placement, given: true, left: revision, reached: status.Placement.Live}
+			p = &pod{placement: status.Placement, given: true, left: s.routes.left(), reached: status.Placement.Live}
 			p.placement.Node = n.name
-			n.pods[uid] = p
+			s.addPod(n, p)
 		}
 		p.status = &status
 		p.readiness.hear(status.ReadySince, now)
 	}
 }
 
-// forget drops the pods that have ended, or were never given to the node. It reports whether there were any.
-func (n *node) forget() bool {
-	before := len(n.pods)
-	ended := n.caughtUp() && !n.doubtful
-	maps.DeleteFunc(n.pods, func(_ string, p *pod) bool {
-		return !p.assigned && p.status == nil && (ended || !p.given)
-	})
-	return len(n.pods) < before
+// forget drops the pods that have ended, or were never given to their node. It reports whether there were any.
+func (s *state) forget() (some bool) {
+	for _, n := range s.nodes {
+		if !n.unlooked {
+			continue
+		}
+		ended := n.caughtUp() && !n.doubtful
+		for uid, p := range n.pods {
+			if !p.assigned && p.status == nil && (ended || !p.given) {
+				s.dropPod(n, uid)
+				some = true
+			}
+		}
+	}
+	return some
 }
 
 // adopt settles what each node was given. Where the store has no assignment, or an older one than the node has taken up,
@@ -116,6 +121,7 @@ func (s *state) adopt() {
 			continue
 		}
 		n.taken = true
+		n.touch()
 		if n.known && (!n.reported || !n.newer()) {
 			continue
 		}
@@ -124,66 +130,6 @@ func (s *state) adopt() {
 			p.assigned = p.status != nil && p.status.Phase != api.PodStopping
 		}
 	}
-}
-
-// sortedPods gives every pod, by ref, UID and node.
-func (s *state) sortedPods() []*pod {
-	var pods []*pod
-	for _, n := range s.nodes {
-		for _, p := range n.pods {
-			pods = append(pods, p)
-		}
-	}
-	slices.SortFunc(pods, func(a, b *pod) int {
-		return cmp.Or(a.placement.Pod.Compare(b.placement.Pod), cmp.Compare(a.placement.UID, b.placement.UID), cmp.Compare(a.placement.Node, b.placement.Node))
-	})
-	return pods
-}
-
-// unique leaves one pod of each UID and stops the others: two machines may report one pod after a store was lost and its
-// node came back late. pods are ordered by sortedPods.
-func (s *state) unique(pods []*pod, now time.Time) []*pod {
-	var kept []*pod
-	for len(pods) > 0 {
-		uid := pods[0].placement.UID
-		end := 1
-		for end < len(pods) && pods[end].placement.UID == uid {
-			end++
-		}
-		same := pods[:end]
-		pods = pods[end:]
-		best := slices.MinFunc(same, preferred)
-		kept = append(kept, best)
-		for _, p := range same {
-			if p != best && p.runs() {
-				s.stop(p, stop{kind: "Stopped", reason: fmt.Sprintf("node %s runs the same pod", best.placement.Node)}, now)
-			}
-		}
-	}
-	return kept
-}
-
-// preferred orders pods of one UID, the one to keep first.
-func preferred(a, b *pod) int {
-	return cmp.Or(
-		first(a.runs(), b.runs()),
-		first(a.assigned, b.assigned),
-		first(a.ready(), b.ready()),      // the one that serves
-		first(!a.adopted, !b.adopted),    // the one that the store knew of
-		a.started().Compare(b.started()), // the older one
-		cmp.Compare(a.placement.Node, b.placement.Node),
-	)
-}
-
-// first orders the true before the false.
-func first(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return -1
-	}
-	return 1
 }
 
 func (p *pod) ready() bool { return p.status != nil && p.status.Ready }
@@ -233,9 +179,9 @@ func finished(s *api.PodStatus) time.Time {
 }
 
 // running are the pods that take room, as the scheduler sees them.
-func (s *state) running(pods []*pod) []scheduler.Running {
+func (s *state) running() []scheduler.Running {
 	var out []scheduler.Running
-	for _, p := range pods {
+	for _, p := range s.allPods() {
 		if p.occupies() {
 			r := occupied(p.placement, s.templates[p.placement.Template])
 			r.Stopping, r.Unready = !p.runs(), !p.ready()

@@ -89,14 +89,15 @@ func NewPreview(in PreviewInput) (Preview, error) {
 	s.enact(in.From.outcome(), in.Now)
 	s.inForce = in.From.Objects
 	s.adopt()
-	pods := s.sortedPods()
+	s.look(in.Now)
 	r := rehearsal{nodes: s.schedulable(), placed: map[string]string{}, namespaces: namespaceLabels(in.To.Objects)}
-	for _, p := range pods {
+	for _, p := range s.allPods() {
 		r.placed[p.placement.UID] = p.placement.Node
 	}
-	r.running = s.running(pods)
+	r.running = s.running()
 
-	input := s.input(s.unique(pods, in.Now), in.Now)
+	input := s.input(in.Now)
+	input.Pods = s.pods.keeper.Pods()
 	if input, _, err = r.rehearse(input); err != nil {
 		return Preview{}, err
 	}

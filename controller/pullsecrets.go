@@ -123,6 +123,9 @@ func (s *state) renewPulls() {
 		hollow[o.Ref] = !known
 	}
 	for _, n := range s.nodes {
+		if !n.unlooked && !n.census.pulls {
+			continue
+		}
 		for _, p := range n.pods {
 			last, namespace := p.placement.Pull, p.placement.Pod.Namespace
 			if !p.assigned || last == nil || slices.ContainsFunc(last.Names, func(name string) bool {
@@ -144,6 +147,8 @@ func (s *state) renewPulls() {
 			}
 			p.placement.Pull = next
 			s.noteRecipient(&p.placement)
+			n.touch()
+			s.pods.unswept = true
 		}
 	}
 }

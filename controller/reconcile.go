@@ -41,29 +41,24 @@ func (s *state) reconcile(now time.Time) effects {
 // plan decides what each node runs and which routes there are.
 func (s *state) plan(now time.Time) {
 	s.forget()
-	pods := s.sortedPods()
-	kept := s.unique(pods, now)
-	for _, p := range pods {
-		if p.phase() == api.PodStopping {
-			s.stop(p, stop{kind: "Stopped", reason: "its node is ending it"}, now)
-		}
-	}
-	plan := planner.Compute(s.input(kept, now))
-	s.stopPlanned(plan, kept, now)
-	s.place(plan, pods, now)
-	s.provide(plan, pods)
-	s.finishStops(pods, now)
-	s.routes.want(plan.Routes, leaving(pods))
+	s.look(now)
+	plan := s.pods.keeper.Plan(s.input(now))
+	s.stopPlanned(plan, now)
+	s.place(plan, now)
+	s.provide(plan)
+	s.finishStops(now)
+	s.routes.want(plan.Routes, s.leaving())
 	before := s.workloads
 	s.workloads, s.problems, s.planWake = plan.Workloads, plan.Problems, plan.Wake
 	s.tellRollouts(now, before)
+	s.pods.unswept = s.pods.unswept || !slices.EqualFunc(before, s.workloads, func(a, b api.WorkloadStatus) bool { return a.Stable == b.Stable })
 	s.deletions, s.claims, s.released = plan.Deletions, plan.Claims, plan.Released
 	s.noteScales(plan.Scales, now)
 	s.ingress.forgot = s.ingress.forgot || s.inForce == nil
 	s.enforce(plan.Kept)
-	s.updateInPlace(plan, kept, now)
-	s.sealAnew(plan, kept, now)
-	s.isolate(s.sortedPods())
+	s.updateInPlace(plan, now)
+	s.sealAnew(plan, now)
+	s.isolate()
 	s.wantIngress(plan.Ingress)
 	s.keepJobs(plan.Jobs)
 	if head := s.desired.head; s.desired.whole && s.deployed.Commit != head.Commit {
@@ -74,26 +69,14 @@ func (s *state) plan(now time.Time) {
 	}
 }
 
-// forget drops the pods that are over. It reports whether there were any.
-func (s *state) forget() (some bool) {
-	for _, n := range s.nodes {
-		some = n.forget() || some
-	}
-	return some
-}
-
-// input is what the plan depends on.
-func (s *state) input(pods []*pod, now time.Time) planner.Input {
-	in := planner.Input{
+// input is what the plan depends on, but for the pods.
+func (s *state) input(now time.Time) planner.Input {
+	return planner.Input{
 		Revision: s.desired.head, Desired: s.desired.objects, Prune: s.desired.mayPrune(), Nodes: s.plannable(),
 		Routes: s.routes.list(), ServiceCIDR: s.serviceCIDR, Rollouts: s.workloads, Templates: s.templates,
 		Deployed: s.inForce, Scales: s.scales, Claims: s.heldClaims(),
-		Jobs: s.knownJobs(), Usage: s.usage(pods, now), ScalePeriod: s.scalePeriod, Unseen: s.unseen, Untold: s.untold, Now: now,
+		Jobs: s.knownJobs(), Usage: s.usage(now), ScalePeriod: s.scalePeriod, Unseen: s.unseen, Untold: s.untold, Now: now,
 	}
-	for _, p := range pods {
-		in.Pods = append(in.Pods, s.observed(p))
-	}
-	return in
 }
 
 // enforce notes what is in force from now on: what Git wants, and what the plan keeps though Git has dropped it.
@@ -109,14 +92,10 @@ func (s *state) enforce(kept []api.Object) {
 }
 
 // stopPlanned begins to stop the pods that the plan wants stopped.
-func (s *state) stopPlanned(plan planner.Plan, pods []*pod, now time.Time) {
-	byUID := make(map[string]*pod, len(pods))
-	for _, p := range pods {
-		byUID[p.placement.UID] = p
-	}
+func (s *state) stopPlanned(plan planner.Plan, now time.Time) {
 	for _, a := range plan.Actions {
-		p, ok := byUID[a.Pod.UID]
-		if a.Kind != planner.StopPod || !ok {
+		p := s.pods.get(a.Pod.UID)
+		if a.Kind != planner.StopPod || p == nil {
 			continue
 		}
 		kind := "Stopped"
@@ -127,13 +106,15 @@ func (s *state) stopPlanned(plan planner.Plan, pods []*pod, now time.Time) {
 	}
 }
 
-// leaving tells the pods that must not be in the routes: all that are known and not meant to run.
-func leaving(pods []*pod) func(podKey) bool {
+// leaving are the pods that must not be in the routes: all that are known and not meant to run.
+func (s *state) leaving() map[podKey]bool {
 	going := map[podKey]bool{}
-	for _, p := range pods {
-		if !p.runs() {
-			going[p.key()] = true
+	for _, n := range s.nodes {
+		for _, p := range n.census.idle {
+			if !p.runs() {
+				going[p.key()] = true
+			}
 		}
 	}
-	return func(key podKey) bool { return going[key] }
+	return going
 }

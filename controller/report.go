@@ -34,13 +34,10 @@ func (s *state) report(now time.Time, trouble error) api.Report {
 		r.Refused = append(r.Refused, api.Problem{Message: "carrying out the plan: " + trouble.Error() + "; it is tried again"})
 	}
 	for _, n := range s.sortedNodes() {
-		pods := 0
-		for _, p := range n.pods {
-			if p.assigned {
-				pods++
-			}
+		if n.unlooked {
+			n.census.assigned = s.count(n, standing{}).assigned
 		}
-		r.Nodes = append(r.Nodes, s.condition(n, pods))
+		r.Nodes = append(r.Nodes, s.condition(n, n.census.assigned))
 	}
 	return r
 }

@@ -57,18 +57,20 @@ func (b *routeBook) list() []api.Route {
 	return routes
 }
 
-// want sets the routes that should be. A pod for which leaving is true is in none of them, whatever the plan says.
-func (b *routeBook) want(planned []api.Route, leaving func(podKey) bool) {
+// want sets the routes that should be. A pod that is leaving is in none of them, whatever the plan says.
+func (b *routeBook) want(planned []api.Route, leaving map[podKey]bool) {
 	b.wanted = make(map[api.Ref]api.Route, len(planned))
 	for _, r := range planned {
 		b.wanted[r.Service] = without(r, leaving)
 	}
 }
 
-func without(r api.Route, leaving func(podKey) bool) api.Route {
-	r.Endpoints = slices.DeleteFunc(slices.Clone(r.Endpoints), func(e api.Endpoint) bool {
-		return leaving(podKey{e.UID, e.Node})
-	})
+// without leaves pods out of a route. One that has none of them keeps its very list, so that it is seen to be the same.
+func without(r api.Route, leaving map[podKey]bool) api.Route {
+	leaves := func(e api.Endpoint) bool { return leaving[podKey{e.UID, e.Node}] }
+	if len(leaving) > 0 && slices.ContainsFunc(r.Endpoints, leaves) {
+		r.Endpoints = slices.DeleteFunc(slices.Clone(r.Endpoints), leaves)
+	}
 	return r
 }
 

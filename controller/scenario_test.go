@@ -301,7 +301,17 @@ func (w *scene) reconcile() (string, error) {
 			w.names[p.placement.Pod.Name] = describePod(p.placement)
 		}
 	}
+	if s.planned {
+		if err := s.checkBook(); err != nil {
+			return "", err
+		}
+	}
 	failure := w.leader.write(context.Background(), e)
+	if s.planned {
+		if err := s.checkBook(); err != nil {
+			return "", err
+		}
+	}
 	w.last = s.report(w.now, failure)
 	var out strings.Builder
 	for _, line := range w.bus.writes {

@@ -29,12 +29,10 @@ func (s *state) isRekeyed(p *pod) bool {
 // sealAnew seals what pods have of secrets to the key of their node, where that is another than it was: a node that has lost its
 // key makes a new one, and opens nothing of before. Nothing else of the pods changes. One whose secrets nobody knows any more
 // stays as it is: what runs of it runs on, and the next plan has it again.
-func (s *state) sealAnew(plan planner.Plan, pods []*pod, now time.Time) {
-	for _, p := range pods {
-		if !s.isRekeyed(p) {
-			continue
-		}
+func (s *state) sealAnew(plan planner.Plan, now time.Time) {
+	for _, p := range s.rekeyed() {
 		n := s.nodes[p.placement.Node]
+		s.pods.unswept = true
 		next, err := s.sealedAnew(p.placement, plan.Blobs)
 		if err != nil {
 			continue
@@ -45,6 +43,7 @@ func (s *state) sealAnew(plan planner.Plan, pods []*pod, now time.Time) {
 			p.needs = append(p.needs, next.Live.Blobs()...)
 		}
 		p.placement = next
+		n.touch()
 		s.event(api.Event{
 			Time: now, Kind: "SealedAnew", Ref: next.Pod, Commit: next.Commit,
 			Reason: "node " + n.name + " has another key than its secrets were sealed to: they are sealed to that; it is not restarted",

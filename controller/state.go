@@ -2,6 +2,7 @@ package controller
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -35,6 +36,8 @@ type state struct {
 	quarantined map[string]bool // commits that were reverted for failing
 	desired     desired
 	nodes       map[string]*node
+	ordered     []*node // by name; nil until they are asked for
+	pods        podBook
 	acks        map[string]uint64 // by node: the revision of the routes that its kernel has
 	routes      routeBook
 	// draining counts the pods that wait to leave their assignment.
@@ -90,7 +93,7 @@ type state struct {
 func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time) *state {
 	s := &state{
 		limits: l, sealer: sealer, term: term, started: now, newcomer: now, heard: now,
-		nodes: map[string]*node{}, acks: map[string]uint64{},
+		nodes: map[string]*node{}, pods: newPodBook(), acks: map[string]uint64{},
 		routes: newRouteBook(found.Routes, found.RouteRevision),
 		stored: map[api.Digest]bool{}, blobs: map[api.Digest][]byte{},
 		templates:   map[api.Digest]*api.PodTemplate{},
@@ -104,7 +107,7 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 		n.known, n.written = true, a
 		n.sequence = a.Sequence
 		for _, p := range a.Pods {
-			n.pods[p.UID] = &pod{placement: p, assigned: true, given: true, left: s.routes.left(), reached: p.Live}
+			s.addPod(n, &pod{placement: p, assigned: true, given: true, left: s.routes.left(), reached: p.Live})
 		}
 	}
 	s.observeNodes(found.Nodes, now)
@@ -150,7 +153,7 @@ func (s *state) due() time.Time {
 		if !n.lost {
 			due = earlier(due, s.leaseEnd(n))
 		}
-		for _, p := range n.pods {
+		for _, p := range n.census.idle {
 			if p.draining() {
 				due = earlier(due, p.stopping.deadline)
 			}
@@ -169,12 +172,10 @@ func earlier(a, b time.Time) time.Time {
 
 // sortedNodes gives the nodes by name.
 func (s *state) sortedNodes() []*node {
-	nodes := make([]*node, 0, len(s.nodes))
-	for _, n := range s.nodes {
-		nodes = append(nodes, n)
+	if s.ordered == nil {
+		s.ordered = slices.SortedFunc(maps.Values(s.nodes), func(a, b *node) int { return cmp.Compare(a.name, b.name) })
 	}
-	slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.name, b.name) })
-	return nodes
+	return s.ordered
 }
 
 // event notes what happened; it is handed out with the next effects.

@@ -98,11 +98,14 @@ func (s *state) observeUsage(usage api.NodeUsage, at time.Time) {
 }
 
 // usage is what pods use, each as the node says that has it: what another says of it counts for nothing.
-func (s *state) usage(pods []*pod, now time.Time) []planner.Usage {
+func (s *state) usage(now time.Time) []planner.Usage {
 	var all []planner.Usage
 	scaled := s.scaled()
-	for _, p := range pods {
-		if scaled[p.placement.Owner] {
+	if len(scaled) == 0 {
+		return nil
+	}
+	for _, p := range s.allPods() {
+		if scaled[p.placement.Owner] && s.pods.get(p.placement.UID) == p {
 			if u, known := s.nodes[p.placement.Node].meter.of(p.placement.UID, now, s.scalePeriod); known {
 				all = append(all, u)
 			}
@@ -125,6 +128,9 @@ func (s *state) scaled() map[api.Ref]bool {
 
 // meterEvery is how often a node is to say what its containers use: not at all without a pod that an autoscaler counts.
 func (s *state) meterEvery(n *node, scaled map[api.Ref]bool) time.Duration {
+	if len(scaled) == 0 {
+		return 0
+	}
 	for _, p := range n.pods {
 		if scaled[p.placement.Owner] && p.assigned {
 			return s.scalePeriod

@@ -122,7 +122,10 @@ func TestUsageOfThePodsNode(t *testing.T) {
 	}
 	mine := &pod{placement: api.Placement{PodIdentity: api.PodIdentity{UID: "u1", Owner: target}, Node: "n1"}}
 	foreign := &pod{placement: api.Placement{PodIdentity: api.PodIdentity{UID: "u1"}, Node: "n2"}}
-	got := s.usage([]*pod{mine, foreign}, meterEpoch.Add(31*time.Second))
+	s.addPod(s.nodes["n1"], mine)
+	s.addPod(s.nodes["n2"], foreign)
+	s.look(meterEpoch)
+	got := s.usage(meterEpoch.Add(31 * time.Second))
 	if len(got) != 1 || got[0].Used.Memory != 2<<20 {
 		t.Errorf("used is %+v", got)
 	}

@@ -1,6 +1,9 @@
 package planner
 
-import "slices"
+import (
+	"reflect"
+	"slices"
+)
 
 // A Keeper makes plans that follow on each other, and keeps of each what the next would only find again: after one pod changed,
 // it plans what that pod has to do with. Its plans are those that Compute makes of the same input.
@@ -22,9 +25,12 @@ func (k *Keeper) Plan(in Input) Plan {
 	return k.memory.plan(in, k.seen)
 }
 
-// Put takes in a pod, in place of the one of its UID.
+// Put takes in a pod, in place of the one of its UID. One that is as it was has nothing planned anew.
 func (k *Keeper) Put(pod Pod) {
 	known := k.pods[pod.UID]
+	if known != nil && reflect.DeepEqual(*known, pod) {
+		return
+	}
 	if known != nil && (known.Owner != pod.Owner || comparePods(known, &pod) != 0) { // it is found by these
 		k.Remove(pod.UID)
 		known = nil
