@@ -96,7 +96,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.config.complete(); err != nil {
 		return err
 	}
-	unlock, err := a.disk.lock()
+	unlock, err := a.lock()
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (a *Agent) begin(spawn func(func())) {
 // sandboxes. It is for a node that leaves: nothing of the inventory stays. When ctx ends before it is done, the error
 // says what is left and why.
 func (a *Agent) Cleanup(ctx context.Context) error {
-	unlock, err := a.disk.lock()
+	unlock, err := a.lock()
 	if err != nil {
 		return err
 	}

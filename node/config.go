@@ -23,6 +23,8 @@ type Config struct {
 	// Dir keeps the node's inventory on disk: the assignment it obeys, what its pods are made from, their logs. It is an
 	// absolute path, used by one agent at a time.
 	Dir string
+	// Locked says that Dir is the daemon's own already, by Lock, and stays so for longer than the agent runs.
+	Locked bool
 	// RunDir keeps what ends with the machine: the files under /etc of its pods. It is best in memory, an absolute path like
 	// Dir, and by default the same.
 	RunDir string

@@ -45,6 +45,18 @@ const (
 	lockFile       = "lock"
 )
 
+// Lock keeps every other daemon away from a node's directory until unlock, or until the process ends however it does. A daemon
+// takes it before it opens anything that another may be working with, and tells its agent so (Config.Locked).
+func Lock(dir string) (unlock func(), err error) { return disk{dir: dir}.lock() }
+
+// lock takes the agent's directory, unless its daemon has.
+func (a *Agent) lock() (unlock func(), err error) {
+	if a.config.Locked {
+		return func() {}, nil
+	}
+	return a.disk.lock()
+}
+
 // lock keeps a second agent away until unlock, or until the process ends however it does.
 func (d disk) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {

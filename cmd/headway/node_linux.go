@@ -216,6 +216,12 @@ func runNode(ctx context.Context, o nodeOptions, log *slog.Logger) error {
 		o.name = strings.ToLower(host)
 	}
 	log = log.With("node", o.name)
+	// First of all: what another daemon is just making looks like what a dead one has left.
+	unlock, err := node.Lock(o.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	m, err := o.openMachine(ctx, log)
 	if err != nil {
 		return err
@@ -276,7 +282,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	peers := witness.New(witness.Options{Address: address, Seal: seal.Seal, Open: identity.Open, Logger: log.With("part", "witness")})
 	agent, err := node.New(node.Config{
 		Witnesses: peers,
-		Info:      info, Dir: o.dir, RunDir: o.runDir, Bus: conn,
+		Info:      info, Dir: o.dir, Locked: true, RunDir: o.runDir, Bus: conn,
 		Runtime: m.runtime, Images: m.runtime, Network: m.network, Volumes: m.volumes, Prober: probe.New(),
 		Secrets: identity, Devices: m.devices, Logs: logfile.New(), Router: routers{m.router, names, checks}, Ingress: entrance,
 		Eviction: eviction, ImageGC: imageGC, Shutdown: stages,
@@ -344,7 +350,7 @@ func (r routers) Isolate(ctx context.Context, pods []node.IsolatedPod) error {
 // cleanUp removes all that the node made, the network last.
 func (o nodeOptions) cleanUp(ctx context.Context, m *machine, log *slog.Logger) error {
 	agent, err := node.New(node.Config{
-		Info: api.NodeInfo{Name: o.name}, Dir: o.dir, RunDir: o.runDir, Runtime: m.runtime, Images: m.runtime,
+		Info: api.NodeInfo{Name: o.name}, Dir: o.dir, Locked: true, RunDir: o.runDir, Runtime: m.runtime, Images: m.runtime,
 		Network: m.network, Volumes: m.volumes, Prober: probe.New(), Router: m.router, Logger: log,
 	})
 	if err != nil {
