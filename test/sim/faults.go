@@ -34,6 +34,7 @@ const (
 	restartDaemon faultKind = "restart daemon"
 	skewClock     faultKind = "set clock of machine"
 	crashPod      faultKind = "crash pod on machine"
+	slowKernel    faultKind = "be slow to apply routes, machine"
 	killControl   faultKind = "kill controller"
 	crashControl  faultKind = "crash controller at a call"
 	cutControl    faultKind = "cut off controller"
@@ -68,6 +69,7 @@ var odds = []struct {
 	{restartDaemon, 6},
 	{skewClock, 3},
 	{crashPod, 8},
+	{slowKernel, 5},
 	{killControl, 6},
 	{crashControl, 12},
 	{cutControl, 6},
@@ -153,6 +155,10 @@ func (w *world) inject(f fault) {
 		if pods := m.sorted(); len(pods) > 0 && m.up {
 			pods[f.n%len(pods)].fail()
 		}
+	case slowKernel:
+		w.note("fault: the kernel of %s takes routes slowly for %s", m.name, f.lasts)
+		m.slow += time.Duration(1+f.n%8) * time.Second / 2
+		over(func() { m.slow = 0 })
 	case killControl:
 		w.note("fault: kill %s for %s", p.id, f.lasts)
 		p.kill()

@@ -18,6 +18,7 @@ type machine struct {
 	name  string
 	info  api.NodeInfo
 	skew  time.Duration // of its clock
+	slow  time.Duration // how long its kernel takes for routes
 
 	up     bool // the machine is; pods die with it
 	daemon bool // the node's daemon is: pods run on without it
@@ -334,10 +335,9 @@ func (m *machine) report() api.NodeStatus {
 // hearRoutes brings the machine a whole table.
 func (m *machine) hearRoutes(table api.RouteTable) {
 	d := m.world.chance.roll("routes " + m.name)
-	wait := m.world.weather.latency(d)
+	wait := m.world.weather.latency(d) + m.slow
 	if d.percent(m.world.weather.lost) {
-		wait += recheck
-		m.arrive(wait, func() {
+		m.arrive(wait+recheck, func() {
 			if table := m.world.store.table(); table.Revision != 0 {
 				m.apply(table)
 			}

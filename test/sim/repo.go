@@ -50,7 +50,7 @@ type repo struct {
 	all     []*commit
 	head    *commit
 	heads   []heading // every head that there was
-	away    int // how many outages there are now
+	away    int       // how many outages there are now
 	follows []*following
 }
 

@@ -156,7 +156,7 @@ func (w *world) calmRollouts(d dice) {
 	w.strict, w.strictFrom = true, w.repo.head.number
 	for i := range 1 + d.in(3) {
 		w.repo.push(w.repo.head, change(w.repo.head.tree, w.chance.roll("calm commit")), careful)
-		w.schedule(drawFaults(w.chance, fmt.Sprint("calm", i), 20*time.Second, d.in(4), []faultKind{killControl, crashControl, cutControl}))
+		w.schedule(drawFaults(w.chance, fmt.Sprint("calm", i), 20*time.Second, d.in(4), []faultKind{killControl, crashControl, cutControl, slowKernel}))
 		w.wait(d.between(time.Second, 40*time.Second))
 	}
 	w.wait(20 * time.Second)
