@@ -14,16 +14,21 @@ import (
 // auditPeriod is how often the leader makes sure that the store still holds what it wrote there.
 const auditPeriod = time.Minute
 
-var errStoreLost = errors.New("the store has lost what was written there; beginning anew")
+var (
+	errStoreLost  = errors.New("the store has lost what was written there; beginning anew")
+	errReportLost = errors.New("the report is of an earlier leader, which was slow to notice that it was followed; beginning anew")
+)
 
 // An auditor finds out when the store is lost under a leader that goes on leading: a server of the bus that comes back
-// empty, say. The leader then begins anew, as after a restart.
+// empty, say; or that one which was followed has written its report late, over the leader's own. The leader then begins anew, as
+// after a restart.
 type auditor struct {
 	bus  Bus
 	look chan struct{} // holds a token when there is reason to look at once
 
 	mu       sync.Mutex
 	expected map[string]mark // by node; replaced, never changed
+	reported api.Term        // of the newest report that was written; 0 is none
 }
 
 // A mark orders the assignments of a node.
@@ -43,6 +48,13 @@ func (a *auditor) expect(marks map[string]mark) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.expected = marks
+}
+
+// wrote notes that the store holds a report of a term.
+func (a *auditor) wrote(term api.Term) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reported = term
 }
 
 // suspect asks for a look at once.
@@ -65,7 +77,7 @@ func (a *auditor) run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		a.mu.Lock()
-		expected := a.expected // before the store is read: what is written meanwhile is only newer
+		expected, reported := a.expected, a.reported // before the store is read: what is written meanwhile is only newer
 		a.mu.Unlock()
 		found, err := a.bus.State(ctx)
 		if err != nil {
@@ -73,6 +85,9 @@ func (a *auditor) run(ctx context.Context) error {
 		}
 		if err := missing(expected, found.Assignments); err != nil {
 			return err
+		}
+		if found.Report == nil && reported > 0 || found.Report != nil && found.Report.Term < reported {
+			return errReportLost
 		}
 	}
 }

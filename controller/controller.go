@@ -90,9 +90,10 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 		}
 	}
 	c.log.Info("leading", "term", lease.Term(), "nodes", len(found.Nodes), "assignments", len(found.Assignments), "statuses", len(found.Statuses))
+	audit := newAuditor(c.config.Bus)
 	l := &leader{
 		config: c.config, log: c.log, lease: lease, inbox: newInbox(),
-		desk: newDesk(c.config.Bus, c.log, found.Report), audit: newAuditor(c.config.Bus),
+		desk: newDesk(c.config.Bus, c.log, found.Report, audit.wrote), audit: audit,
 		orders: make(chan revertOrder, maxOrders),
 	}
 	l.state = newState(limits{

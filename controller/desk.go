@@ -19,6 +19,8 @@ type desk struct {
 	bus  Writer
 	log  *slog.Logger
 	wake chan struct{}
+	// wrote is told the term of each report that is stored.
+	wrote func(api.Term)
 
 	mu     sync.Mutex
 	draft  *draft
@@ -37,8 +39,8 @@ type draft struct {
 	generation int
 }
 
-func newDesk(bus Writer, log *slog.Logger, last *api.Report) *desk {
-	d := &desk{bus: bus, log: log, wake: make(chan struct{}, 1), written: last}
+func newDesk(bus Writer, log *slog.Logger, last *api.Report, wrote func(api.Term)) *desk {
+	d := &desk{bus: bus, log: log, wake: make(chan struct{}, 1), written: last, wrote: wrote}
 	if last != nil {
 		d.objects = last.Objects
 	}
@@ -130,6 +132,7 @@ func (d *desk) writeReport(ctx context.Context, draft draft) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	d.written = &draft.report
+	d.wrote(draft.report.Term)
 	return nil
 }
 
