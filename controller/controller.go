@@ -225,6 +225,7 @@ func (l *leader) pass(ctx context.Context, now time.Time) error {
 	}
 	e := l.state.reconcile(now)
 	err := l.write(ctx, e)
+	l.readReplaced(ctx)
 	for _, order := range e.reverts {
 		select {
 		case l.orders <- order:

@@ -93,6 +93,7 @@ const maxRefusals = 20
 
 // enact puts the outcome of a commit in force.
 func (s *state) enact(o outcome, now time.Time) {
+	s.keepTemplates()
 	d := &s.desired
 	d.outcome, d.known = o, true
 	d.generation++

@@ -31,6 +31,9 @@ func (s *state) reconcile(now time.Time) effects {
 			again = s.forget()
 		}
 		s.renewPulls()
+		if s.fresh && !s.planned {
+			s.provideTemplates()
+		}
 		s.planned = true
 	}
 	e := s.effects()

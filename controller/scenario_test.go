@@ -312,6 +312,7 @@ func (w *scene) reconcile() (string, error) {
 			return "", err
 		}
 	}
+	w.leader.readReplaced(context.Background())
 	w.last = s.report(w.now, failure)
 	var out strings.Builder
 	for _, line := range w.bus.writes {

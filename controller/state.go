@@ -64,8 +64,10 @@ type state struct {
 	tenures  time.Time // when to look again at what lost nodes may run; zero is never
 	newcomer time.Time // when the last unknown node turned up
 	planned  bool      // this leader has planned once: from then on it knows what runs
-	waiting  string    // what the first plan waits for; empty once planned
-	settles  time.Time // when time alone ends that wait; zero is never
+	// replacedRead is set when the templates were read that the first plan has found to be unwanted.
+	replacedRead bool
+	waiting      string    // what the first plan waits for; empty once planned
+	settles      time.Time // when time alone ends that wait; zero is never
 
 	reverts   map[string]*revert // by commit
 	inForce   []api.Object       // what Git wants, and what it wants no more but may not be deleted; nil is unknown

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
 )
 
 // unwanted are the templates that Git does not hold, as far as a plan may need to make pods of them: those that rollouts
@@ -30,15 +31,63 @@ func (s *state) unwanted() []api.Digest {
 	return slices.Sorted(maps.Keys(needed))
 }
 
+// keepTemplates notes the templates of pods of earlier leaders that Git holds, before another commit takes their place.
+func (s *state) keepTemplates() {
+	for _, t := range s.wantedTemplates(func(d api.Digest) bool { return s.templates[d] == nil }) {
+		s.templates[t.Digest] = t.Pod
+	}
+}
+
+// provideTemplates has the templates of running pods stored again that Git holds: the store that they were written to is lost,
+// and after the next commit a leader could find them nowhere else.
+func (s *state) provideTemplates() {
+	for _, t := range s.wantedTemplates(func(d api.Digest) bool { return !s.stored[d] }) {
+		s.templates[t.Digest] = t.Pod
+		for digest, data := range t.Blobs {
+			if !s.stored[digest] {
+				s.blobs[digest] = data
+			}
+		}
+	}
+}
+
+// wantedTemplates are the templates of pods that Git holds and that are asked for.
+func (s *state) wantedTemplates(asked func(api.Digest) bool) []planner.Template {
+	digests := map[api.Digest]bool{}
+	for _, n := range s.nodes {
+		for _, p := range n.pods {
+			if digest := p.placement.Template; asked(digest) {
+				digests[digest] = true
+			}
+		}
+	}
+	if len(digests) == 0 {
+		return nil
+	}
+	return planner.Templates(s.desired.objects, digests)
+}
+
 // readTemplates has a new leader know the templates that it did not make and Git does not hold any more. Without one a
 // rollout that goes back, or is held, changes nothing.
 func (s *state) readTemplates(ctx context.Context, bus Bus, log *slog.Logger) {
 	for _, digest := range s.unwanted() {
+		if s.templates[digest] != nil {
+			continue
+		}
 		template, err := bus.Template(ctx, digest)
 		if err != nil {
 			log.Warn("a template that pods were made of is not known: no pod can be made of it again", "template", digest.Short(), "error", err)
 			continue
 		}
 		s.templates[digest] = template
+	}
+}
+
+// readReplaced reads, once, the templates that a leader finds to be unwanted only by its first plan: a commit came between the
+// leader before and this one.
+func (l *leader) readReplaced(ctx context.Context) {
+	if s := l.state; s.planned && !s.replacedRead {
+		s.replacedRead = true
+		s.readTemplates(ctx, l.config.Bus, l.log)
 	}
 }
