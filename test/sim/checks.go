@@ -33,6 +33,7 @@ const (
 	drained    = "7 (drain is acknowledged)"
 	saysWhy    = "10 (everything says why)"
 	limitsKept = "limits (a rollout keeps to maxSurge and maxUnavailable)"
+	together   = "atomic (what is changed together goes back together)"
 	takenBack  = "reverts (what was taken back stays so, and the fleet is as Git says)"
 	quiet      = "quiet (what is as it should be is left alone)"
 )
@@ -169,6 +170,7 @@ func (w *world) unasked(p api.Placement) string {
 		switch {
 		case !declared:
 			return fmt.Sprintf("commit %d does not declare %s", k.number, p.Owner)
+		case k.tree.promotes(name) && w.goneBack(p):
 		case a.kind != job && a.kind != cronJob && w.templates[p.Template] != nil && w.templates[p.Template].Spec.Containers[0].Image != a.image():
 			return fmt.Sprintf("commit %d wants %s", k.number, a.image())
 		}

@@ -37,14 +37,19 @@ func newApp(d dice, index int) app {
 		a.config = 1
 	}
 	a.budgeted = (a.kind == deployment || a.kind == statefulSet) && d.percent(30)
-	a.deadline = pick(d, 20, 60, 600)
+	a.deadline, a.atomic = pick(d, 20, 60, 600), d.percent(20)
 	a.setLimits(d)
 	a.fix()
 	return a
 }
 
 // newSettings draws the settings of the fleet.
-func newSettings(d dice) app { return app{kind: clusterKind, name: fleetName, reverts: d.percent(70)} }
+func newSettings(d dice) app {
+	return app{kind: clusterKind, name: fleetName, reverts: d.percent(70), atomic: d.percent(30)}
+}
+
+// promotes reports whether what a commit changes of an app is promoted together with other things.
+func (t tree) promotes(name string) bool { return t[fleetName].atomic || t[name].atomic }
 
 // fix keeps to what may not change of a Job whose template stays: how often it is to succeed. (Parallel and indexed go by
 // the name.)
@@ -139,6 +144,10 @@ func mend(t tree, d dice) tree {
 		a := t[name]
 		a.flaw = ""
 		a.suspended = a.kind == cronJob
+		if t.promotes(name) && a.kind != nodeKind && a.kind != clusterKind {
+			a.version, a.deadline = a.version+1, 600 // what failed stays back until it has another template
+			a.fix()
+		}
 		t = t.with(a)
 	}
 	return t

@@ -40,6 +40,7 @@ type lease struct {
 	seq    uint64
 	until  time.Time
 	sure   atomic.Pointer[time.Time] // until, for those who must not wait for a write
+	term   atomic.Uint64             // of the record, likewise: who waited would go on at the instant at which the lease may end
 }
 
 // A turn is a lock by a channel: a bubble's time would stand still for a goroutine that waits for a mutex.
@@ -142,6 +143,7 @@ func (l *lease) write(ctx context.Context, record leaseRecord) error {
 	l.record, l.seq, l.until = record, stored, asked.Add(l.ttl)
 	until := l.until
 	l.sure.Store(&until)
+	l.term.Store(uint64(record.term))
 	return nil
 }
 
@@ -152,11 +154,7 @@ func (l *lease) Held() bool {
 }
 
 // Term is the term of this leadership.
-func (l *lease) Term() api.Term {
-	l.turn <- struct{}{}
-	defer l.turn.end()
-	return l.record.term
-}
+func (l *lease) Term() api.Term { return api.Term(l.term.Load()) }
 
 // Raise makes the term later than one that a node has obeyed.
 func (l *lease) Raise(ctx context.Context, above api.Term) error {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"headway.dev/headway/api"
+	"headway.dev/headway/planner"
 )
 
 // The kinds of workloads of a tree.
@@ -60,6 +61,7 @@ type app struct {
 	minReady           int  // seconds
 	deadline           int  // of a Deployment's rollout, in seconds
 	reverts            bool // of the settings: what fails is taken back in Git
+	atomic             bool // of the settings, or of a workload in the one group that there is
 }
 
 func (a app) ref() api.Ref { return api.Ref{Kind: a.kind, Namespace: "shop", Name: a.name} }
@@ -68,13 +70,11 @@ func (a app) ref() api.Ref { return api.Ref{Kind: a.kind, Namespace: "shop", Nam
 func (a app) image() string { return fmt.Sprintf("%s:%d%s", a.name, a.version, a.flaw) }
 
 func (a app) String() string {
-	switch {
-	case a.kind == nodeKind:
+	switch a.kind {
+	case nodeKind:
 		return "drained " + a.name
-	case a.kind == clusterKind && a.reverts:
-		return "a fleet that reverts"
-	case a.kind == clusterKind:
-		return "a fleet that holds"
+	case clusterKind:
+		return fmt.Sprintf("a fleet with reverts %t, atomic %t", a.reverts, a.atomic)
 	}
 	s := fmt.Sprintf("%s %s x%d", strings.ToLower(a.kind), a.image(), a.replicas)
 	if a.config > 0 {
@@ -88,6 +88,9 @@ func (a app) String() string {
 	}
 	if a.budgeted {
 		s += " budgeted"
+	}
+	if a.atomic {
+		s += " atomic"
 	}
 	return s
 }
@@ -182,14 +185,20 @@ func (a app) objects() []api.Object {
 // settings are those of the fleet.
 func (a app) settings() api.Object {
 	c := &api.Cluster{TypeMeta: metav1.TypeMeta{APIVersion: api.ClusterVersion, Kind: clusterKind}, ObjectMeta: metav1.ObjectMeta{Name: a.name}}
-	c.Spec.Rollback = api.RollbackHold
+	c.Spec.Rollback, c.Spec.Atomic = api.RollbackHold, a.atomic
 	if a.reverts {
 		c.Spec.Rollback = api.RollbackRevert
 	}
 	return api.Object{Ref: api.Ref{Kind: clusterKind, Name: a.name}, Value: c}
 }
 
-func (a app) meta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "shop", Name: a.name} }
+func (a app) meta() metav1.ObjectMeta {
+	m := metav1.ObjectMeta{Namespace: "shop", Name: a.name}
+	if a.atomic {
+		m.Annotations = map[string]string{planner.AtomicAnnotation: "together"}
+	}
+	return m
+}
 
 func (a app) labels() map[string]string { return map[string]string{"app": a.name} }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"headway.dev/headway/api"
@@ -115,17 +116,15 @@ func (w *world) checkBanned(a api.Assignment) {
 func (w *world) takeBack(d dice) {
 	w.note("from now on a commit fails, and so does the control plane")
 	r := w.repo
-	if s := r.head.tree.at(fleetName); !s.reverts {
-		r.push(r.head, r.head.tree.with(app{kind: clusterKind, name: fleetName, reverts: true}), careful)
-		if !w.settle("change of the settings") {
-			return
-		}
+	if !w.settings(app{kind: clusterKind, name: fleetName, reverts: true, atomic: r.head.tree.at(fleetName).atomic}) {
+		return
 	}
 	good := r.head
-	bad, ok := spoil(good.tree, d)
+	name, ok := pickServing(good.tree, d, "")
 	if !ok {
 		return
 	}
+	bad := good.tree.with(good.tree.at(name).next(broken))
 	r.push(good, bad, careful)
 	failed := r.head
 	w.proposed = false
@@ -147,21 +146,58 @@ func (w *world) takeBack(d dice) {
 	case r.head.reverts != failed || !maps.Equal(r.head.tree, good.tree):
 		w.violate(takenBack, "commit %d is %s, where commit %d was %s", r.head.number, r.head.tree, good.number, good.tree)
 	}
-	w.settle("commit that fails")
+	if w.settle("commit that fails") && r.head.reverts == failed {
+		w.bringBack(failed, good)
+	}
 }
 
-// spoil gives the tree with a workload that can be told to fail: one of which pods serve, of the template before.
-func spoil(t tree, d dice) (tree, bool) {
+// bringBack sets the branch back to a commit that was taken back: what was good runs on, whoever leads.
+func (w *world) bringBack(failed, good *commit) {
+	r := w.repo
+	r.setBack(failed)
+	w.wait(10 * time.Second)
+	for _, p := range w.processes {
+		p.kill()
+		w.after(time.Second, p.start)
+	}
+	w.wait(20 * time.Second)
+	for _, name := range slices.Sorted(maps.Keys(good.tree)) {
+		if why := w.missing(good.tree[name]); len(why) > 0 && !w.failed() {
+			w.violate(takenBack, "the branch was set back to commit %d, which was taken back: %s", failed.number, strings.Join(why, "; "))
+		}
+	}
+	if !w.failed() {
+		r.push(r.head, good.tree, careful)
+		w.settle("branch that was set back")
+	}
+}
+
+// settings has the fleet take up settings, if it has others. It reports whether it did.
+func (w *world) settings(wanted app) bool {
+	r := w.repo
+	if r.head.tree.at(fleetName) == wanted {
+		return true
+	}
+	r.push(r.head, r.head.tree.with(wanted), careful)
+	return w.settle("change of the settings")
+}
+
+// next is the app with a template that it did not have.
+func (a app) next(flaw string) app {
+	a.version, a.flaw = a.version+10, flaw
+	return a
+}
+
+// pickServing chooses a workload that can be told to fail, but for one: pods of the template before serve as long as it does.
+func pickServing(t tree, d dice, but string) (string, bool) {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(t)) {
-		if a := t[name]; a.kind == deployment && a.replicas > 0 || a.kind == statefulSet && a.replicas > 1 {
+		if a := t[name]; name != but && (a.kind == deployment && a.replicas > 0 || a.kind == statefulSet && a.replicas > 1) {
 			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
-		return t, false
+		return "", false
 	}
-	a := t[names[d.in(len(names))]]
-	a.version, a.flaw = a.version+1, broken
-	return t.with(a), true
+	return names[d.in(len(names))], true
 }

@@ -67,6 +67,9 @@ func simulate(seed uint64, o options) result {
 	if !w.failed() && d.percent(30) {
 		w.takeBack(d)
 	}
+	if !w.failed() && d.percent(30) {
+		w.goBack(d)
+	}
 	if !w.failed() && d.percent(60) {
 		w.calmRollouts(d)
 	}
