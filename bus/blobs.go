@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,6 +23,8 @@ const (
 	// blobPart is the most of a blob that one message carries. The default limit of a NATS server is twice that.
 	blobPart    = 512 << 10
 	partsHeader = "Headway-Parts"
+	// blobAge is how long a blob stays that nobody wants: far longer than a leader may believe that it leads when it does not.
+	blobAge = 24 * time.Hour
 )
 
 // blobKey is where a part of a blob is stored. The parts sort by number.
@@ -39,7 +42,8 @@ func digestOf(content []byte) api.Digest {
 	return api.Digest(hex.EncodeToString(sum[:]))
 }
 
-// PutBlob stores content under its digest, of any size. Content that is there is not stored again.
+// PutBlob stores content under its digest, of any size. Content that is there is not stored again, unless it is so old that a
+// leader might be about to prune it.
 func (c *Conn) PutBlob(ctx context.Context, digest api.Digest, content []byte) error {
 	if err := checkDigest(digest); err != nil {
 		return err
@@ -51,16 +55,16 @@ func (c *Conn) PutBlob(ctx context.Context, digest api.Digest, content []byte) e
 	if len(parts) == 0 {
 		parts = [][]byte{nil}
 	}
-	there, err := c.describe(ctx, wire.Stream(wire.Blobs), wire.Key(wire.Blobs, blobKey(digest, wire.Any)), 0)
+	there, err := c.hasBlob(ctx, digest, len(parts))
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", digest.Short(), err)
 	}
-	if len(there.State.Subjects) >= len(parts) {
+	if there {
 		return nil
 	}
 	for i, part := range parts {
 		m := &nats.Msg{
-			Subject: wire.Key(wire.Blobs, blobKey(digest, fmt.Sprintf("%06d", i))),
+			Subject: wire.Key(wire.Blobs, blobKey(digest, partNumber(i))),
 			Header:  nats.Header{partsHeader: []string{strconv.Itoa(len(parts))}},
 			Data:    part,
 		}
@@ -69,6 +73,20 @@ func (c *Conn) PutBlob(ctx context.Context, digest api.Digest, content []byte) e
 		}
 	}
 	return nil
+}
+
+func partNumber(i int) string { return fmt.Sprintf("%06d", i) }
+
+// hasBlob reports whether all parts of a blob are there, and none of them is so old that it has to be stored again.
+func (c *Conn) hasBlob(ctx context.Context, digest api.Digest, parts int) (bool, error) {
+	there, err := c.describe(ctx, wire.Stream(wire.Blobs), wire.Key(wire.Blobs, blobKey(digest, wire.Any)), 0)
+	if err != nil || len(there.State.Subjects) < parts {
+		return false, err
+	}
+	// The first is as old as any: they are stored in order.
+	key := blobKey(digest, partNumber(0))
+	first, err := c.fetchBucket(ctx, wire.Blobs, key)
+	return time.Since(first[key].time) < c.blobAge/2, err
 }
 
 // Blob reads content and checks it against its digest; ErrNotFound when it is not there, or not as a whole.
@@ -94,7 +112,7 @@ func (c *Conn) Blob(ctx context.Context, digest api.Digest) ([]byte, error) {
 func join(digest api.Digest, parts map[string]entry) ([]byte, error) {
 	var content []byte
 	for i, count := 0, 1; i < count; i++ {
-		part, there := parts[blobKey(digest, fmt.Sprintf("%06d", i))]
+		part, there := parts[blobKey(digest, partNumber(i))]
 		if !there {
 			return nil, ErrNotFound
 		}
@@ -129,8 +147,12 @@ func (c *Conn) Blobs(ctx context.Context) ([]api.Digest, error) {
 	}
 }
 
-// PruneBlobs deletes the blobs that keep does not want, and returns how many. Content is shared and nobody counts its
-// users: only a controller that knows every assignment and its own report can tell.
+// PruneBlobs deletes the blobs that keep does not want and that have been there for long enough, and returns how many. Content
+// is shared and nobody counts its users: only a controller that knows every assignment and its own report can tell.
+//
+// A leader that has been followed and does not know it yet may prune while its follower writes. It deletes nothing that the
+// other needs: what is pruned is old, what is that old is stored anew by whoever wants it (PutBlob), and what was stored since
+// it was looked at stays.
 func (c *Conn) PruneBlobs(ctx context.Context, keep func(api.Digest) bool) (int, error) {
 	digests, err := c.Blobs(ctx)
 	if err != nil {
@@ -144,10 +166,36 @@ func (c *Conn) PruneBlobs(ctx context.Context, keep func(api.Digest) bool) (int,
 	if err != nil {
 		return 0, fmt.Errorf("prune blobs: %w", unavailable(err))
 	}
-	for i, digest := range digests {
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(wire.Key(wire.Blobs, blobKey(digest, wire.Any)))); err != nil {
-			return i, fmt.Errorf("prune blob %s: %w", digest.Short(), unavailable(err))
+	pruned, before := 0, time.Now().Add(-c.blobAge)
+	for _, digest := range digests {
+		done, err := c.pruneBlob(ctx, stream, digest, before)
+		if err != nil {
+			return pruned, fmt.Errorf("prune blob %s: %w", digest.Short(), err)
+		}
+		if done {
+			pruned++
 		}
 	}
-	return len(digests), nil
+	return pruned, nil
+}
+
+// pruneBlob deletes the parts of a blob as they are found, if all of them were stored before a time.
+func (c *Conn) pruneBlob(ctx context.Context, stream jetstream.Stream, digest api.Digest, before time.Time) (bool, error) {
+	parts, err := c.fetchBucket(ctx, wire.Blobs, blobKey(digest, wire.Any))
+	if err != nil {
+		return false, err
+	}
+	for _, part := range parts {
+		if !part.time.Before(before) {
+			return false, nil
+		}
+	}
+	for _, part := range parts {
+		// Up to this one, so that one which has come in its place stays.
+		err := stream.Purge(ctx, jetstream.WithPurgeSubject(part.subject), jetstream.WithPurgeSequence(part.seq+1))
+		if err != nil {
+			return false, unavailable(err)
+		}
+	}
+	return true, nil
 }

@@ -53,6 +53,15 @@ func TestBlobs(t *testing.T) {
 			t.Error("what is no digest was looked up")
 		}
 		keep := digest(randomBytes(1))
+		all, err := controller.Blobs(ctx)
+		must(t, err)
+		if removed, err := controller.PruneBlobs(ctx, func(api.Digest) bool { return false }); err != nil || removed != 0 {
+			t.Errorf("%d pruned that are young: %v", removed, err)
+		}
+		if left, err := controller.Blobs(ctx); err != nil || len(left) != len(all) {
+			t.Errorf("of %v are left %v, %v", all, left, err)
+		}
+		controller.SetBlobAge(0)
 		removed, err := controller.PruneBlobs(ctx, func(d api.Digest) bool { return d == keep })
 		must(t, err)
 		left, err := controller.Blobs(ctx)
@@ -61,6 +70,41 @@ func TestBlobs(t *testing.T) {
 			t.Errorf("%d pruned, left %v", removed, left)
 		}
 	})
+}
+
+// TestPruneBlobsLate has a leader that was followed prune what its follower is about to use: it stays, whether the follower
+// stores it before that one looks, or between its look and its deletion.
+func TestPruneBlobsLate(t *testing.T) {
+	s := externalSite(t)
+	old, follower := keeper(t, s), connect(t, s.controller)
+	follower.SetBlobAge(0)            // to the follower all is old, and to be stored again
+	content := randomBytes(600 << 10) // in two parts
+	d := digest(content)
+	ctx := t.Context()
+	again := func() { must(t, follower.PutBlob(ctx, d, content)) }
+	whole := func(when string) {
+		t.Helper()
+		if got, err := follower.Blob(ctx, d); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("stored again %s, it is not there as a whole: %v", when, err)
+		}
+	}
+	must(t, old.PutBlob(ctx, d, content))
+	before := time.Now()
+	again()
+	if pruned, err := old.PruneBlob(ctx, d, before, func() {}); err != nil || pruned {
+		t.Errorf("it was pruned, %t: %v", pruned, err)
+	}
+	whole("before the look")
+	if pruned, err := old.PruneBlob(ctx, d, time.Now(), again); err != nil || !pruned {
+		t.Errorf("of what was found nothing was pruned, %t: %v", pruned, err)
+	}
+	whole("after the look")
+	if pruned, err := old.PruneBlob(ctx, d, time.Now(), func() {}); err != nil || !pruned {
+		t.Errorf("it was not pruned, %t: %v", pruned, err)
+	}
+	if _, err := follower.Blob(ctx, d); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("pruned, it is there: %v", err)
+	}
 }
 
 // TestBlobDamaged tells content that has lost a part, or is not its own.

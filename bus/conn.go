@@ -62,6 +62,7 @@ type Conn struct {
 	log      *slog.Logger
 	replicas int
 	recheck  time.Duration // how often a watch asks whether it missed anything
+	blobAge  time.Duration // how long a blob stays that nobody wants
 
 	ctx     context.Context // done when the connection is closed
 	cancel  context.CancelFunc
@@ -109,7 +110,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 }
 
 func newConn(o Options) *Conn {
-	c := &Conn{log: o.Logger, replicas: max(o.Replicas, 1), recheck: time.Minute, upkeep: make(chan struct{}, 1)}
+	c := &Conn{log: o.Logger, replicas: max(o.Replicas, 1), recheck: time.Minute, blobAge: blobAge, upkeep: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}

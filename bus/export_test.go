@@ -3,11 +3,13 @@ package bus
 import (
 	"context"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"headway.dev/headway/api"
 	"headway.dev/headway/bus/internal/wire"
 )
 
@@ -51,4 +53,26 @@ func (c *Conn) SilenceBucket(ctx context.Context, bucket string) error {
 		}
 	}
 	return errNoStore
+}
+
+// SetBlobAge sets how long a blob stays that nobody wants.
+func (c *Conn) SetBlobAge(d time.Duration) { c.blobAge = d }
+
+// PruneBlob prunes one blob, and does something else between its look and its deletion.
+func (c *Conn) PruneBlob(ctx context.Context, digest api.Digest, before time.Time, meanwhile func()) (bool, error) {
+	stream, err := c.js.Stream(ctx, wire.Stream(wire.Blobs))
+	if err != nil {
+		return false, err
+	}
+	return c.pruneBlob(ctx, &lateStream{Stream: stream, meanwhile: sync.OnceFunc(meanwhile)}, digest, before)
+}
+
+type lateStream struct {
+	jetstream.Stream
+	meanwhile func()
+}
+
+func (s *lateStream) Purge(ctx context.Context, options ...jetstream.StreamPurgeOpt) error {
+	s.meanwhile()
+	return s.Stream.Purge(ctx, options...)
 }

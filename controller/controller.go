@@ -73,6 +73,7 @@ type leader struct {
 	inbox  *inbox
 	desk   *desk
 	audit  *auditor
+	broom  *janitor
 	orders chan revertOrder
 	joined int // how many nodes the bus last listed; only its watch touches it
 }
@@ -93,7 +94,7 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	audit := newAuditor(c.config.Bus)
 	l := &leader{
 		config: c.config, log: c.log, lease: lease, inbox: newInbox(),
-		desk: newDesk(c.config.Bus, c.log, found.Report, audit.wrote), audit: audit,
+		desk: newDesk(c.config.Bus, c.log, found.Report, audit.wrote), audit: audit, broom: newJanitor(c.config.Bus, c.log),
 		orders: make(chan revertOrder, maxOrders),
 	}
 	l.state = newState(limits{
@@ -115,6 +116,9 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	run("watching heartbeats", func() error { return bus.WatchBeats(ctx, l.inbox.beat) })
 	if w, ok := bus.(UsageWatcher); ok {
 		run("watching usage", func() error { return w.WatchUsage(ctx, l.inbox.usage) })
+	}
+	if pruner, ok := bus.(BlobPruner); ok {
+		run("pruning blobs", func() error { return l.broom.run(ctx, pruner) })
 	}
 	run("following the repository", func() error { return newFollower(c.config, l.inbox).run(ctx) })
 	run("auditing the store", func() error { return l.audit.run(ctx) })
@@ -152,6 +156,9 @@ func (l *leader) loop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case reply := <-l.broom.used:
+			reply <- l.state.usedBlobs()
+			continue
 		case <-l.inbox.wake:
 		case <-timer.C:
 			fired = true

@@ -35,6 +35,11 @@ func (g gitReverter) Undo(ctx context.Context, commit, message string) (api.Revi
 // controllerBus is the bus as the controller sees it.
 type controllerBus struct{ *bus.Conn }
 
+var (
+	_ controller.BlobPruner   = controllerBus{}
+	_ controller.UsageWatcher = controllerBus{}
+)
+
 func (b controllerBus) Lead(ctx context.Context, id string, ttl time.Duration, lead func(context.Context, controller.Lease) error) error {
 	return b.Conn.Lead(ctx, id, ttl, func(ctx context.Context, l *bus.Lease) error { return lead(ctx, l) })
 }
