@@ -191,7 +191,7 @@ func (r *Runtime) makeTask(ctx context.Context, id string, config node.Container
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), taskTimeout)
 	defer cancel()
 	if _, err := r.client.TaskService().Create(ctx, request); err != nil {
-		return fmt.Errorf("make its task: %w", blame(errgrpc.ToNative(err)))
+		return fmt.Errorf("make its task: %w", blame(inWords(errgrpc.ToNative(err), mountWords(config)...)))
 	}
 	return nil
 }

@@ -158,11 +158,11 @@ func (e *execution) start(ctx context.Context, process *specs.Process) error {
 		Terminal: process.Terminal, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
 	})
 	if err != nil {
-		return errgrpc.ToNative(err)
+		return inWords(errgrpc.ToNative(err))
 	}
 	e.added = true
 	if _, err = e.tasks.Start(ctx, &tasks.StartRequest{ContainerID: e.container, ExecID: e.id}); err != nil {
-		return errgrpc.ToNative(err)
+		return inWords(errgrpc.ToNative(err))
 	}
 	e.started = true
 	return nil

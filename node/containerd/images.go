@@ -185,7 +185,7 @@ func imageError(name string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, errClosed):
 		return fmt.Errorf("image %s: %w", name, err)
 	}
-	return &node.ImageError{Image: name, Reason: reasonPull, Err: err}
+	return &node.ImageError{Image: name, Reason: reasonPull, Err: inWords(err)}
 }
 
 // present finds an image that is here and unpacked. The error is a not-found where it is not.

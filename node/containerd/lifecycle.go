@@ -57,7 +57,7 @@ func (r *Runtime) startTask(ctx context.Context, id string) error {
 	if startErr == nil {
 		return nil
 	}
-	startErr = blame(errgrpc.ToNative(startErr))
+	startErr = blame(inWords(errgrpc.ToNative(startErr)))
 	t, err := r.task(ctx, id)
 	switch {
 	case err != nil:

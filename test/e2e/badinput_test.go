@@ -189,6 +189,9 @@ func (s *stage) describe(rows []badInput) {
 				continue
 			}
 			out, err := s.Headway(s.Context(), "describe", "pod", r.name, "-n", "bad")
+			if path := inner.FindString(out); path != "" {
+				s.Errorf("%s: describe shows where the machine keeps things: %s", r.name, path)
+			}
 			if delete(wrong, r.name); err != nil || !r.pattern().MatchString(out) {
 				wrong[r.name] = fmt.Sprint(out, err)
 			}
@@ -200,6 +203,9 @@ func (s *stage) describe(rows []badInput) {
 		}
 	}
 }
+
+// inner finds files of containerd's and the OCI runtime's own, and those of pods' volumes.
+var inner = regexp.MustCompile(`\S*/(io\.containerd\.|runc/|volumes/)\S*`)
 
 // pattern finds what describe is to say.
 func (r badInput) pattern() *regexp.Regexp {
