@@ -39,6 +39,15 @@ func (b *stageBus) assign(pods []api.Placement) {
 	b.changed = make(chan struct{})
 }
 
+// isolate says what network policies let through.
+func (b *stageBus) isolate(isolation *api.Isolation) {
+	b.mu.Lock()
+	b.assignment.Isolation = isolation
+	pods := b.assignment.Pods
+	b.mu.Unlock()
+	b.assign(pods)
+}
+
 // drift says what the node is to do about drift.
 func (b *stageBus) drift(policy api.DriftPolicy) {
 	b.mu.Lock()

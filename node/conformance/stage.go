@@ -33,6 +33,8 @@ type Machine struct {
 	// would behind the agent's back.
 	Freeze func(ctx context.Context, id string) error
 	Limit  func(ctx context.Context, id string, memory int64) error
+	// Reaches reports whether a pod can open a connection to another's TCP port, for NetworkPolicyCases.
+	Reaches func(t testing.TB, from, to api.PodStatus, port uint16) bool
 }
 
 // A PodCase is one line of what Kubernetes promises of pods. Its name is that of the e2e-node case that it mirrors.

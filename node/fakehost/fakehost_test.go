@@ -1,6 +1,7 @@
 package fakehost_test
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -8,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headway.dev/headway/api"
 	"headway.dev/headway/node"
 	"headway.dev/headway/node/conformance"
 	"headway.dev/headway/node/fakehost"
@@ -51,6 +53,27 @@ func TestPods(t *testing.T) {
 					Runtime: h.Runtime(), Network: h.Network(), Router: h.Router(), Images: h.Images(),
 					Prober: h.Prober(), Volumes: h.Volumes(), Logs: logfile.New(),
 				}})
+			})
+		})
+	}
+}
+
+// TestNetworkPolicies plays the cases about what packets pass.
+func TestNetworkPolicies(t *testing.T) {
+	for _, c := range conformance.NetworkPolicyCases() {
+		t.Run(c.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := fakehost.New(fakehost.Options{})
+				c.Test(t, conformance.Machine{
+					Image: "busybox",
+					Reaches: func(_ testing.TB, from, to api.PodStatus, port uint16) bool {
+						return h.Reaches(netip.MustParseAddr(from.IP), netip.MustParseAddr(to.IP), port)
+					},
+					Config: node.Config{
+						Runtime: h.Runtime(), Network: h.Network(), Router: h.Router(), Images: h.Images(),
+						Prober: h.Prober(), Volumes: h.Volumes(), Logs: logfile.New(),
+					},
+				})
 			})
 		})
 	}
