@@ -22,7 +22,6 @@ type addresses struct {
 	version  uint64
 
 	want    *wanted
-	prune   bool
 	cidr    string
 	inForce []api.Route // what was in force
 	left    []bool      // those of them that are left alone, though Git does not hold the service
@@ -43,7 +42,7 @@ func (p *pass) addresses() *addresses {
 		ref := p.in.Routes[i].Service
 		left[i] = !p.want.declared[ref] && p.stays(ref)
 	}
-	if a.want != p.want || a.prune != p.in.Prune || a.cidr != p.in.ServiceCIDR || !slices.Equal(a.left, left) ||
+	if a.want != p.want || a.cidr != p.in.ServiceCIDR || !slices.Equal(a.left, left) ||
 		!slices.EqualFunc(a.inForce, p.in.Routes, sameAddress) {
 		before := p.plan.Problems
 		p.plan.Problems = nil
@@ -51,7 +50,7 @@ func (p *pass) addresses() *addresses {
 		entrances := p.assignEntrances(clusterIPs)
 		*a = addresses{
 			of: make([]address, len(p.want.services)), problems: p.plan.Problems, version: a.version + 1,
-			want: p.want, prune: p.in.Prune, cidr: p.in.ServiceCIDR, inForce: slices.Clone(p.in.Routes), left: left,
+			want: p.want, cidr: p.in.ServiceCIDR, inForce: slices.Clone(p.in.Routes), left: left,
 		}
 		for i, s := range p.want.services {
 			a.of[i].clusterIP, a.of[i].routable = clusterIPs[s.ref]

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -75,6 +76,7 @@ func TestKeeperPlansAsCompute(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
 		commits := 0
+		about := rapid.SampledFrom([]string{"everything", "rollouts", "services", "claims", "live", "jobs"}).Draw(t, "about")
 		anyPod := func(t *rapid.T) *Pod {
 			if len(w.Pods) == 0 {
 				t.Skip("no pods")
@@ -85,9 +87,14 @@ func TestKeeperPlansAsCompute(t *testing.T) {
 			"commit": func(t *rapid.T) {
 				commits++
 				w.Prune = rapid.IntRange(0, 4).Draw(t, "prune") > 0
-				w.commit(fmt.Sprintf("c%d", commits), drawAll(t))
-				if rapid.IntRange(0, 3).Draw(t, "approves") == 0 {
-					w.Revision.Message = ApproveTrailer + ": *"
+				w.commit(fmt.Sprintf("c%d", commits), drawAll(t, about))
+			},
+			"revise": func(t *rapid.T) { // a commit that changes no object
+				commits++
+				w.Revision = api.Revision{Commit: fmt.Sprintf("c%d", commits)}
+				w.Prune = rapid.IntRange(0, 2).Draw(t, "prune") > 0
+				if rapid.Bool().Draw(t, "approves") {
+					w.Revision.Message = ApproveTrailer + ": *, StatefulSet/shop/db, PersistentVolumeClaim/shop/disk"
 				}
 			},
 			"apply": func(*rapid.T) { w.carryOut(w.compute()) },
@@ -95,6 +102,7 @@ func TestKeeperPlansAsCompute(t *testing.T) {
 				for range 4 {
 					w.carryOut(w.compute())
 					settle(w.Input)
+					w.holdClaims()
 					w.Pods = slices.DeleteFunc(w.Pods, func(pod Pod) bool { return isStopping(&pod) })
 				}
 			},
@@ -112,6 +120,22 @@ func TestKeeperPlansAsCompute(t *testing.T) {
 				w.Usage = nil
 				for i := range w.Pods {
 					w.Usage = append(w.Usage, Usage{UID: w.Pods[i].UID, Time: w.Now, Used: api.Resources{Memory: w.Pods[i].Requests.Memory * share / 100}})
+				}
+			},
+			"routes": func(t *rapid.T) { // another controller's
+				if len(w.Routes) == 0 {
+					t.Skip("no routes")
+				}
+				w.Routes = slices.Clone(w.Routes)
+				r := &w.Routes[rapid.IntRange(0, len(w.Routes)-1).Draw(t, "route")]
+				r.ClusterIP = fmt.Sprintf("10.96.0.%d", rapid.IntRange(7, 9).Draw(t, "ip"))
+				r.Ports = slices.Clone(r.Ports)
+				for i := range r.Ports {
+					r.Ports[i].NodePort = int32(rapid.IntRange(0, 1).Draw(t, "port")) * 30001
+				}
+				r.Endpoints = slices.Clone(r.Endpoints)
+				for i := range r.Endpoints {
+					r.Endpoints[i].Hostname = rapid.SampledFrom([]string{"", "a"}).Draw(t, "hostname")
 				}
 			},
 			"hold": func(*rapid.T) { w.holdClaims() },
@@ -199,42 +223,67 @@ func happensToNode(t *rapid.T, w *world) {
 }
 
 // drawAll declares objects of every kind that plans depend on, or leaves some of it out.
-func drawAll(t *rapid.T) []api.Object {
+func drawAll(t *rapid.T, about string) []api.Object {
 	number := func(most int) int { return rapid.IntRange(1, most).Draw(t, "number") }
 	of := func(words ...string) string { return rapid.SampledFrom(words).Draw(t, "word") }
-	lines := []string{
-		fmt.Sprintf("deployment web image=i:%d replicas=%d memory=100Mi", number(2), number(4)) + of("", " canary=10%_5m,50%", " rollout=blue-green_20s", " paused", " minReady=20", " deadline=30 surge=1 unavailable=0"),
-		fmt.Sprintf("deployment api image=i:%d replicas=%d", number(2), number(3)) + of("", " live files=settings", " config=settings", " optionalFiles=settings live", " recreate", " mounts=disk", " track=api"),
-		fmt.Sprintf("replicaset set image=i:%d replicas=%d", number(2), number(3)),
-		fmt.Sprintf("statefulset db image=i:%d replicas=%d", number(2), number(3)) + of("", " claim=data", " claim=data whenScaled", " parallel", " partition=1 unavailable=2", " onDelete", " protect"),
-		fmt.Sprintf("daemonset agent image=i:%d", number(2)) + of("", " zone=a", " surge=1 unavailable=0", " onDelete"),
-		fmt.Sprintf("job load image=i:%d parallelism=2 completions=2", number(2)) + of("", " suspended", " indexed", " ttl=30", " deadline=60"),
-		"cronjob tick image=i:1 schedule=*_*_*_*_* keep=1",
-		fmt.Sprintf("pod lone image=i:%d restart=%s", number(2), of("Always", "Never")),
-		"service web app=web target=http" + of("", " type=NodePort", " type=LoadBalancer", " external=192.0.2.1"),
-		"service api " + of("app=api", "track=api", "app=api notReady", "app=api ip=10.96.0.9", "app=api ip=None"),
-		"service db app=db" + of("", " ip=None"),
-		"service outer alias=example.com type=ExternalName",
-		"service written", "endpoints written ready=192.0.2.7 port=80",
-		fmt.Sprintf("configmap settings n=%d", number(2)),
-		fmt.Sprintf("quota all pods=%d", 4+number(12)) + of("", " services=2"),
-		fmt.Sprintf("autoscaler web min=1 max=%d memoryShare=50", 1+number(4)),
-		"budget web unavailable=1 app=web", "budget db available=1 app=db",
-		"claim disk" + of("", " class=c"), "volume v0 class=c",
+	lines := map[string][]string{
+		"rollouts": {
+			fmt.Sprintf("deployment web image=i:%d replicas=%d memory=100Mi", number(2), number(4)) + of("", " canary=10%_5m,50%", " canary=50%_20s surge=1 unavailable=0", " rollout=blue-green_20s", " paused", " minReady=20", " deadline=30 surge=1 unavailable=0"),
+			fmt.Sprintf("replicaset set image=i:%d replicas=%d", number(2), number(3)),
+			fmt.Sprintf("daemonset agent image=i:%d", number(2)) + of("", " zone=a", " surge=1 unavailable=0", " onDelete"),
+			fmt.Sprintf("quota all pods=%d", 4+number(12)) + of("", " services=2"),
+			fmt.Sprintf("autoscaler web min=1 max=%d memoryShare=50", 1+number(4)),
+			"budget web unavailable=1 app=web", "service web app=web target=http",
+		},
+		"services": {
+			"service web app=web target=http" + of("", " type=NodePort", " type=LoadBalancer", " external=192.0.2.1", " ip=10.96.0.9"),
+			"service api " + of("app=api", "track=api", "app=api notReady", "app=api ip=10.96.0.9", "app=api ip=None"),
+			"service db app=db" + of("", " ip=None"),
+			"service outer alias=example.com type=ExternalName",
+			"service written", "endpoints written ready=192.0.2.7 port=80",
+			fmt.Sprintf("deployment web image=i:%d replicas=%d memory=100Mi", number(2), number(4)),
+			fmt.Sprintf("deployment api image=i:%d replicas=%d", number(2), number(3)) + of("", " track=api", " subdomain=api hostname=h"),
+			fmt.Sprintf("statefulset db image=i:%d replicas=%d", number(2), number(3)) + of("", " parallel"),
+		},
+		"claims": {
+			fmt.Sprintf("statefulset db image=i:%d replicas=%d", number(2), number(3)) + of("", " claim=data", " claim=data whenScaled", " claim=data whenScaled parallel", " claim=data whenDeleted protect", " partition=1 unavailable=2", " onDelete"),
+			fmt.Sprintf("deployment api image=i:%d replicas=%d", number(2), number(3)) + of("", " mounts=disk"),
+			"claim disk" + of("", " class=c"), "volume v0 class=c", "budget db available=1 app=db", "service db app=db",
+		},
+		"live": {
+			fmt.Sprintf("deployment web image=i:%d replicas=%d", number(2), number(4)) + of(" live files=settings", " optionalFiles=settings live", " live secretFiles=key"),
+			fmt.Sprintf("deployment api image=i:%d replicas=%d", number(2), number(3)) + of(" live files=settings", " config=settings", " recreate"),
+			fmt.Sprintf("configmap settings n=%d", number(2)), "secret key print=" + of("a", "b"),
+		},
+		"jobs": {
+			fmt.Sprintf("job load image=i:%d parallelism=2 completions=2", number(2)) + of("", " suspended", " indexed", " ttl=30", " deadline=60"),
+			"cronjob tick image=i:1 schedule=*_*_*_*_* keep=1",
+			fmt.Sprintf("pod lone image=i:%d restart=%s", number(2), of("Always", "Never")),
+		},
+	}
+	chosen := lines[about]
+	if about == "everything" {
+		for _, theme := range slices.Sorted(maps.Keys(lines)) {
+			chosen = append(chosen, lines[theme]...)
+		}
 	}
 	var objects []api.Object
-	for i, line := range lines {
-		if rapid.IntRange(0, 5+4*(i%2)).Draw(t, "gone") == 0 {
+	declared := map[api.Ref]bool{}
+	for _, line := range chosen {
+		if rapid.IntRange(0, 8).Draw(t, "gone") == 0 {
 			continue
 		}
 		if kind, _, _ := strings.Cut(line, " "); slices.Contains([]string{"deployment", "statefulset", "daemonset", "job", "replicaset"}, kind) {
-			line += of("", "", "", "", " after=deployment/api", " after=service/web", " together=shop")
+			line += of("", "", "", "", "", "", " after=deployment/api", " after=service/web", " together=shop")
 		}
 		o, err := parseObject(line)
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects = append(objects, o)
+		if !declared[o.Ref] {
+			objects = append(objects, o)
+		}
+		declared[o.Ref] = true
 	}
 	return objects
 }
