@@ -16,8 +16,10 @@ type State struct {
 	Routes      []api.Route
 	// RouteRevision is that of Routes; 0 when they are not the whole table, so that what is missing says nothing.
 	RouteRevision uint64
-	Statuses      []api.NodeStatus
-	Report        *api.Report // nil when there is none
+	// RouteTerm is the highest by which they were written; no leader of an earlier one may write them.
+	RouteTerm api.Term
+	Statuses  []api.NodeStatus
+	Report    *api.Report // nil when there is none
 }
 
 // State reads what the buckets hold now. On a connection that keeps the buckets (see Keep), missing ones are made;
@@ -39,7 +41,7 @@ func (c *Conn) State(ctx context.Context) (State, error) {
 	if s.Statuses, err = all(ctx, c, wire.Statuses, nodeOfStatus); err != nil {
 		return State{}, err
 	}
-	if s.Routes, s.RouteRevision, err = c.currentRoutes(ctx); err != nil {
+	if err = c.readRoutes(ctx, &s); err != nil {
 		return State{}, err
 	}
 	reports, err := c.reports.readAll(ctx, c, wire.Reports)
@@ -65,23 +67,29 @@ func all[T any](ctx context.Context, c *Conn, bucket string, name func(T) string
 	return decodeAll(c, entries, name), nil
 }
 
-func (c *Conn) currentRoutes(ctx context.Context) ([]api.Route, uint64, error) {
+// readRoutes has the state know of the routes.
+func (c *Conn) readRoutes(ctx context.Context, s *State) error {
 	id, err := c.identify(ctx, wire.Stream(wire.Routes))
 	if errors.Is(err, errNoStore) {
 		c.routes.found(storeID{})
-		return nil, 0, nil
+		return nil
 	}
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	v := view{epoch: id.epoch, entries: map[string]entry{}, changed: map[string]struct{}{}}
 	w := watcher{conn: c, bucket: wire.Routes, filter: wire.Any, view: &v}
 	if err := w.read(ctx); err != nil {
-		return nil, 0, err
+		return err
 	}
 	c.routes.found(id)
 	table := (&tableReader{conn: c}).table(&v)
-	return table.Routes, table.Revision, nil
+	s.Routes, s.RouteRevision = table.Routes, table.Revision
+	var m mark
+	if closing, ok := v.entries[wire.MarkKey]; ok && decode(closing.header, closing.data, &m) == nil {
+		s.RouteTerm = m.Term
+	}
+	return nil
 }
 
 // PutAssignment stores the complete set of pods of a node. It gives ErrOverwritten if somebody else has stored another since

@@ -46,6 +46,9 @@ func TestRoutes(t *testing.T) {
 		}
 		same, err := controller.PutRoutes(ctx, 1, nil, nil)
 		must(t, err)
+		if state, err := controller.State(ctx); err != nil || state.RouteTerm != 1 || state.RouteRevision != revision {
+			t.Errorf("the routes are of term %d and revision %d, %v; want those of term 1 and revision %d", state.RouteTerm, state.RouteRevision, err, revision)
+		}
 		if same != revision {
 			t.Errorf("without a change the revision went from %d to %d", revision, same)
 		}

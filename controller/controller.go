@@ -250,7 +250,7 @@ func (l *leader) pass(ctx context.Context, now time.Time) error {
 // outranked gives the highest term that somebody else has ruled by, if it is not below the leader's own; 0 otherwise. Of a
 // store that was lost, term and sequence begin anew, and nodes would refuse what they have seen already.
 func (s *state) outranked() api.Term {
-	var above api.Term
+	above := s.routes.term
 	for _, n := range s.nodes {
 		above = max(above, n.term)
 		if n.known && !n.ours {

@@ -60,6 +60,7 @@ type State struct {
 	Assignments   []api.Assignment
 	Routes        []api.Route
 	RouteRevision uint64
+	RouteTerm     api.Term // the highest by which Routes were written; no leader of an earlier one may write them
 	Statuses      []api.NodeStatus
 	Report        *api.Report // nil: none was ever written
 }

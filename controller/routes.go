@@ -20,7 +20,8 @@ type routeBook struct {
 	doubtful map[api.Ref]bool // the last write failed
 	wanted   map[api.Ref]api.Route
 	revision uint64
-	complete bool // this leader has said that the bucket holds every route
+	term     api.Term // of the leader that wrote those which were found
+	complete bool     // this leader has said that the bucket holds every route
 	// partial is a bucket that was found without all its routes: what it lacks, nodes may still have.
 	partial bool
 }

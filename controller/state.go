@@ -104,6 +104,7 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 		announced: map[string]bool{}, ingress: ingressBook{sealed: map[sealedCertificate]api.Digest{}},
 		fresh: len(found.Assignments) == 0 && (found.Report == nil || found.Report.Waiting),
 	}
+	s.routes.term = found.RouteTerm
 	for _, a := range found.Assignments {
 		n := s.node(a.Node, now)
 		n.known, n.written = true, a
