@@ -34,6 +34,9 @@ type node struct {
 	reported bool      // a status of it is known
 	status   api.NodeStatus
 
+	// remembered is a machine of which the report of an earlier leader tells, and at first nothing else does.
+	remembered bool
+
 	lost bool // silent past its lease
 	// lapsed is a lost node that runs nothing any more of what must not run twice.
 	lapsed  bool
@@ -203,7 +206,7 @@ func (s *state) anyAlive() bool {
 }
 
 // joined tells a machine from a name in Git.
-func (n *node) joined() bool { return n.info != nil || n.reported || n.known }
+func (n *node) joined() bool { return n.info != nil || n.reported || n.known || n.remembered }
 
 // silence explains a loss. It says nothing that changes while the loss lasts.
 func (n *node) silence() string {

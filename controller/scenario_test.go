@@ -258,6 +258,8 @@ func (w *scene) restart(d *datadriven.TestData) (string, error) {
 				inForce = nil
 			case "assignments":
 				w.bus.assignments = map[string]api.Assignment{}
+			case "nodes":
+				w.bus.nodes = map[string]api.NodeInfo{}
 			case "statuses":
 				w.bus.statuses = map[string]api.NodeStatus{}
 			default:

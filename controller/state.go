@@ -135,8 +135,12 @@ func (s *state) resume(r api.Report) {
 		s.announced[p.Pod.String()] = true
 	}
 	for _, c := range r.Nodes {
-		if n, ok := s.nodes[c.Name]; ok && c.State == nodeLost {
+		n, ok := s.nodes[c.Name]
+		switch {
+		case ok && c.State == nodeLost:
 			n.mourned = true
+		case !ok && c.State != nodeLost && c.Pods > 0: // the store has lost all else of it
+			s.node(c.Name, s.started).remembered = true
 		}
 	}
 	if len(r.Refused) > 0 {

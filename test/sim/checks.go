@@ -53,7 +53,7 @@ type checks struct {
 	runs       map[run]success
 	known      map[string]bool       // UIDs that were looked at
 	contents   map[api.Digest][]byte // all that was ever stored
-	lost       time.Time             // when the store was
+	blobsLost  bool                  // and nothing else: the templates of pods that run may be nowhere else
 	writes     int                   // all but those of the lease
 	banned     map[string]bool       // by the hash of a commit in quarantine: another has been in force since
 	proposed   bool                  // a revert was put beside the branch

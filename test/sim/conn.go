@@ -169,13 +169,14 @@ func (c *conn) State(ctx context.Context) (controller.State, error) {
 		s := c.world.store
 		table := s.table()
 		c.ledger.read(s)
-		c.routes.base = storePoint{epoch: s.epoch, seq: s.routeSeq}
+		c.routes.base = storePoint{epoch: s.epochs[inRoutes], seq: s.routeSeq}
 		found = controller.State{
 			Nodes:         valuesOf[api.NodeInfo](s, inNodes),
 			Assignments:   valuesOf[api.Assignment](s, inAssignments),
 			Statuses:      valuesOf[api.NodeStatus](s, inStatuses),
 			Routes:        table.Routes,
 			RouteRevision: table.Revision,
+			RouteTerm:     s.mark.term,
 			Report:        s.report,
 		}
 		return nil
@@ -222,7 +223,7 @@ func (c *conn) PutAssignment(ctx context.Context, a api.Assignment) error {
 	at := c.ledger.expected(a.Node)
 	err := c.call(ctx, "assignment "+a.Node, func() error {
 		s := c.world.store
-		if !at.allows(s.epoch, s.values[inAssignments][a.Node].seq) {
+		if !at.allows(s.epochs[inAssignments], s.values[inAssignments][a.Node].seq) {
 			return errOverwritten
 		}
 		c.world.wrote(c, "assignment of %s, term %d.%d at %s: %s", a.Node, a.Term, a.Sequence, api.ShortCommit(a.Commit), describeAll(a.Pods))
@@ -249,7 +250,7 @@ func (c *conn) PutReport(ctx context.Context, r api.Report) error {
 	at := c.ledger.expected(reportKey)
 	err := c.tell(ctx, reportKey, func() error {
 		s := c.world.store
-		if !at.allows(s.epoch, s.reportSeq) {
+		if !at.allows(s.epochs[inReport], s.reportSeq) {
 			return errOverwritten
 		}
 		s.seq++

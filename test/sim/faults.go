@@ -40,6 +40,7 @@ const (
 	cutControl    faultKind = "cut off controller"
 	freezeControl faultKind = "suspend controller"
 	loseStore     faultKind = "lose the store"
+	loseBuckets   faultKind = "lose a part of the store"
 	storm         faultKind = "storm"
 	gitOutage     faultKind = "git outage"
 	pushCommit    faultKind = "commit"
@@ -75,11 +76,12 @@ var odds = []struct {
 	{cutControl, 6},
 	{freezeControl, 4},
 	{loseStore, 2},
+	{loseBuckets, 3},
 	{storm, 8},
 }
 
 // harmless are the faults that may stop or start no pod.
-var harmless = []faultKind{pushBroken, pushEmpty, gitOutage, killControl, crashControl, cutControl, freezeControl, loseStore}
+var harmless = []faultKind{pushBroken, pushEmpty, gitOutage, killControl, crashControl, cutControl, freezeControl, loseStore, loseBuckets}
 
 // drawFaults draws the faults of a time of turmoil, in the order of their times.
 func drawFaults(c *chance, what string, during time.Duration, n int, kinds []faultKind) []fault {
@@ -181,7 +183,15 @@ func (w *world) inject(f fault) {
 			}
 		})
 	case loseStore:
-		w.loseStore()
+		w.lose(buckets)
+	case loseBuckets:
+		var some []string
+		for i, bucket := range buckets {
+			if (f.n>>i)&1 == 1 || i == f.target%len(buckets) {
+				some = append(some, bucket)
+			}
+		}
+		w.lose(some)
 	default:
 		w.injectGit(f)
 	}

@@ -32,16 +32,25 @@ func (p storePoint) allows(epoch, seq uint64) bool {
 // it writes over no others.
 type ledger struct {
 	mu       sync.Mutex
-	epoch    uint64
+	epochs   map[string]uint64 // by bucket
 	seqs     map[string]uint64
 	doubtful map[string]bool
+}
+
+// bucketOf is where what is written under a key is.
+func bucketOf(key string) string {
+	if key == reportKey {
+		return inReport
+	}
+	return inAssignments
 }
 
 // read takes in what the store holds now.
 func (l *ledger) read(s *store) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.epoch, l.seqs, l.doubtful = s.epoch, map[string]uint64{reportKey: s.reportSeq}, map[string]bool{}
+	l.epochs = map[string]uint64{inReport: s.epochs[inReport], inAssignments: s.epochs[inAssignments]}
+	l.seqs, l.doubtful = map[string]uint64{reportKey: s.reportSeq}, map[string]bool{}
 	for node, e := range s.values[inAssignments] {
 		l.seqs[node] = e.seq
 	}
@@ -51,14 +60,14 @@ func (l *ledger) read(s *store) {
 func (l *ledger) expected(key string) storePoint {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return storePoint{l.epoch, l.seqs[key], l.doubtful[key]}
+	return storePoint{l.epochs[bucketOf(key)], l.seqs[key], l.doubtful[key]}
 }
 
 // wrote takes in a write.
 func (l *ledger) wrote(s *store, key string, seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.epoch == s.epoch {
+	if bucket := bucketOf(key); l.epochs[bucket] == s.epochs[bucket] {
 		l.seqs[key] = seq
 		delete(l.doubtful, key)
 	}
@@ -68,7 +77,7 @@ func (l *ledger) wrote(s *store, key string, seq uint64) {
 func (l *ledger) doubt(key string, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.epoch != 0 && err != nil && !errors.Is(err, errOverwritten) {
+	if l.epochs != nil && err != nil && !errors.Is(err, errOverwritten) {
 		l.doubtful[key] = true
 	}
 	return err

@@ -86,7 +86,7 @@ func (c *conn) catchUp(ctx context.Context, term api.Term) error {
 	var now routeWriter
 	err := c.call(ctx, "read routes", func() error {
 		s := c.world.store
-		now = routeWriter{epoch: s.epoch, last: s.routeSeq, mark: s.mark, keys: map[api.Ref]bool{}}
+		now = routeWriter{epoch: s.epochs[inRoutes], last: s.routeSeq, mark: s.mark, keys: map[api.Ref]bool{}}
 		for ref := range s.routes {
 			now.keys[ref] = true
 		}
@@ -116,7 +116,7 @@ func (c *conn) publishRoutes(ctx context.Context, changed []api.Route, deleted [
 	last, epoch := c.routes.last, c.routes.epoch
 	err := c.call(ctx, "write routes", func() error {
 		s, n := c.world.store, len(changed)+len(deleted)
-		if s.routeSeq != last || s.epoch != epoch {
+		if s.routeSeq != last || s.epochs[inRoutes] != epoch {
 			return errOverwritten
 		}
 		d := c.world.chance.roll("half a change " + c.name)
@@ -168,7 +168,7 @@ func (c *conn) putMark(ctx context.Context, term api.Term) error {
 	last, epoch := w.last, w.epoch
 	err := c.call(ctx, "mark routes", func() error {
 		s := c.world.store
-		if s.routeSeq != last || s.epoch != epoch {
+		if s.routeSeq != last || s.epochs[inRoutes] != epoch {
 			return errOverwritten
 		}
 		s.routeSeq++

@@ -16,14 +16,20 @@ const (
 	inStatuses    = "status"
 	inAcks        = "acks"
 	inLeader      = "leader"
+	inRoutes      = "routes"
+	inReport      = "report"
+	inBlobs       = "blobs"
 )
+
+// buckets are all of them.
+var buckets = []string{inNodes, inAssignments, inStatuses, inAcks, inLeader, inRoutes, inReport, inBlobs}
 
 // leaseKey is the only key of the leader's bucket.
 const leaseKey = "lease"
 
-// A store is what the bus keeps. A store that was lost is followed by an empty one of a later epoch.
+// A store is what the bus keeps. A bucket that was lost is followed by an empty one of a later epoch.
 type store struct {
-	epoch    uint64
+	epochs   map[string]uint64 // by bucket
 	seq      uint64
 	values   map[string]map[string]entry // by bucket and key
 	blobs    map[api.Digest][]byte
@@ -49,11 +55,25 @@ type routeMark struct {
 }
 
 func newStore(now time.Time) *store {
-	return &store{
-		epoch:  uint64(now.UnixNano()),
-		values: map[string]map[string]entry{inNodes: {}, inAssignments: {}, inStatuses: {}, inAcks: {}, inLeader: {}},
-		blobs:  map[api.Digest][]byte{},
-		routes: map[api.Ref]api.Route{},
+	s := &store{epochs: map[string]uint64{}, values: map[string]map[string]entry{}}
+	for _, bucket := range buckets {
+		s.empty(bucket, now)
+	}
+	return s
+}
+
+// empty makes a bucket anew.
+func (s *store) empty(bucket string, now time.Time) {
+	s.epochs[bucket] = uint64(now.UnixNano())
+	switch bucket {
+	case inRoutes:
+		s.routes, s.routeSeq, s.mark = map[api.Ref]api.Route{}, 0, routeMark{}
+	case inReport:
+		s.report, s.reportSeq = nil, 0
+	case inBlobs:
+		s.blobs = map[api.Digest][]byte{}
+	default:
+		s.values[bucket] = map[string]entry{}
 	}
 }
 
@@ -71,7 +91,7 @@ func (s *store) table() api.RouteTable {
 		t.Routes = append(t.Routes, s.routes[ref])
 	}
 	if s.mark.seq != 0 && s.mark.seq == s.routeSeq && s.mark.count == len(s.routes) {
-		t.Revision = s.epoch + s.mark.seq
+		t.Revision = s.epochs[inRoutes] + s.mark.seq
 	}
 	return t
 }
@@ -97,21 +117,29 @@ func valueOf[T any](s *store, bucket, key string) (value T, ok bool) {
 // put stores a value that watches follow, and gives its sequence.
 func (w *world) put(bucket, key string, value any) uint64 {
 	seq := w.store.put(bucket, key, value)
-	epoch := w.store.epoch
+	epoch := w.store.epochs[bucket]
 	for _, c := range w.conns() {
 		c.announce(bucket, key, epoch, entry{seq, value})
 	}
 	return seq
 }
 
-// loseStore empties the store. Whoever is connected notices sooner or later.
-func (w *world) loseStore() {
-	w.note("fault: the whole store is lost")
-	w.store = newStore(time.Now())
-	w.lost = time.Now()
-	w.banned = map[string]bool{} // nobody can know any more, but by Git
+// lose empties buckets of the store. Whoever is connected notices sooner or later.
+func (w *world) lose(buckets []string) {
+	w.note("fault: of the store, %v are lost", buckets)
+	for _, bucket := range buckets {
+		w.store.empty(bucket, time.Now())
+		switch bucket {
+		case inReport:
+			w.banned = map[string]bool{} // nobody can know any more, but by Git
+		case inRoutes:
+			w.routed()
+		case inBlobs:
+			w.blobsLost = len(buckets) < len(w.store.epochs)
+		}
+	}
 	for _, c := range w.conns() {
-		c.storeLost()
+		c.storeLost(buckets)
 	}
 	for _, m := range w.machines {
 		w.after(w.chance.roll("notice "+m.name).between(0, 3*time.Second), m.sayAgain)

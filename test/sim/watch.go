@@ -39,7 +39,7 @@ func (c *conn) read(v *watch) {
 		return
 	}
 	s := c.world.store
-	v.epoch, v.view = s.epoch, maps.Clone(s.values[v.bucket])
+	v.epoch, v.view = s.epochs[v.bucket], maps.Clone(s.values[v.bucket])
 	v.deliver(v, slices.Sorted(maps.Keys(v.view)))
 	c.world.stir = true
 }
@@ -102,13 +102,16 @@ func (c *conn) reconnect() {
 	}
 }
 
-// storeLost has the process notice that the store was lost.
-func (c *conn) storeLost() {
+// storeLost has the process notice that buckets were lost. Of those that nodes write only its watches do.
+func (c *conn) storeLost(buckets []string) {
+	own := slices.ContainsFunc(buckets, func(b string) bool { return b != inNodes && b != inStatuses && b != inAcks })
 	c.arrive(c.world.chance.roll("notice "+c.name).between(0, 3*time.Second), func() {
-		c.mu.Lock()
-		close(c.lost)
-		c.lost = make(chan struct{})
-		c.mu.Unlock()
+		if own {
+			c.mu.Lock()
+			close(c.lost)
+			c.lost = make(chan struct{})
+			c.mu.Unlock()
+		}
 		c.world.stir = true
 		c.reconnect()
 	})
@@ -139,7 +142,7 @@ func (c *conn) WatchAcks(ctx context.Context, fn func(api.Ack)) error {
 	return c.follow(ctx, inAcks, func(v *watch, news []string) {
 		for _, key := range news {
 			ack := v.view[key].value.(api.Ack)
-			if s := c.world.store; ack.Revision >= s.epoch && ack.Revision <= s.epoch+s.routeSeq {
+			if s := c.world.store; ack.Revision >= s.epochs[inRoutes] && ack.Revision <= s.epochs[inRoutes]+s.routeSeq {
 				fn(ack)
 			}
 		}
