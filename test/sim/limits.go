@@ -55,8 +55,7 @@ func (w *world) checkAvailable(p *pod) {
 }
 
 // checkCrowds holds that no workload ever has more pods than it may, of those that were not told to stop: only the controller
-// can tell which these are. A new leader has yet to plan, and to stop
-// again what the one before was draining.
+// can tell which these are. A new leader has yet to plan, and to stop again what the one before was draining.
 func (w *world) checkCrowds(r api.Report) {
 	if !w.strict || time.Since(w.ruled[len(w.ruled)-1]) < nodeLease+2*drainTimeout {
 		return
