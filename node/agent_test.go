@@ -471,3 +471,40 @@ func TestLateListing(t *testing.T) {
 		}
 	})
 }
+
+// TestStatusesArePaced starts many pods at once: their statuses are told together, and the last as soon as it may be.
+func TestStatusesArePaced(t *testing.T) {
+	bubble(t, fakehost.Options{Latency: map[string]time.Duration{"Start": 3 * time.Millisecond}}, func(w *world) {
+		w.template("web", simple("web"), nil)
+		const pause, burst = 50 * time.Millisecond, 8
+		w.startBy(func(c *node.Config) { c.StatusBurst = burst })
+		pass(time.Second)
+		var pods []string
+		for i := range 100 {
+			pods = append(pods, fmt.Sprintf("p%d:web", i))
+		}
+		puts, began := len(w.bus.statuses), time.Now()
+		w.assign(1, 1, "c1", pods...)
+		running := func() bool {
+			all := w.bus.lastStatus().Pods
+			return len(all) == len(pods) && !slices.ContainsFunc(all, func(p api.PodStatus) bool { return !p.Ready })
+		}
+		for !running() {
+			pass(time.Millisecond)
+			if time.Since(began) > time.Minute {
+				w.Fatal("they are not said to be ready")
+			}
+		}
+		took := time.Since(began)
+		if most, n := burst+1+int(took/pause), len(w.bus.statuses)-puts; n > most || n < burst {
+			w.Errorf("%d statuses in %v, want %d at most", n, took, most)
+		}
+		// One alone waits for nothing.
+		pass(time.Second)
+		w.host.Exit("u-p0.web.0", 1)
+		pass(time.Nanosecond)
+		if running() {
+			w.Error("after a pause a status was held back")
+		}
+	})
+}

@@ -52,6 +52,8 @@ type Config struct {
 
 	// Heartbeat is how often the node renews its lease at least; default 1 s.
 	Heartbeat time.Duration
+	// StatusBurst is how many statuses may follow each other before there is a pause between them; default 8.
+	StatusBurst int
 	// MaxParallel is how many containers are made and started at the same time; default 4. More than the runtime can do
 	// at once only makes each of them slower.
 	MaxParallel int
@@ -113,6 +115,7 @@ const bootID = "/proc/sys/kernel/random/boot_id"
 
 const (
 	defaultHeartbeat   = time.Second
+	defaultStatusBurst = 8
 	defaultMaxParallel = 4
 	defaultLogLimit    = 10 << 20
 )
@@ -132,6 +135,7 @@ func (c Config) withDefaults() (Config, error) {
 	refuse(c.Network == nil, "Network is missing")
 	refuse(c.Volumes == nil, "Volumes is missing")
 	refuse(c.Heartbeat < 0, "Heartbeat %v is negative", c.Heartbeat)
+	refuse(c.StatusBurst < 0, "StatusBurst %d is negative", c.StatusBurst)
 	refuse(c.MaxParallel < 0, "MaxParallel %d is negative", c.MaxParallel)
 	refuse(c.LogLimit < 0, "LogLimit %d is negative", c.LogLimit)
 	refuse(strings.ContainsAny(c.Nameserver+c.Domain, " \n"), "Nameserver %q and Domain %q: neither may hold white space", c.Nameserver, c.Domain)
@@ -140,6 +144,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = defaultHeartbeat
+	}
+	if c.StatusBurst == 0 {
+		c.StatusBurst = defaultStatusBurst
 	}
 	if c.MaxParallel == 0 {
 		c.MaxParallel = defaultMaxParallel

@@ -18,6 +18,13 @@ func (s signal) set() {
 	}
 }
 
+func (s signal) clear() {
+	select {
+	case <-s:
+	default:
+	}
+}
+
 // latest holds the newest of the levels that were put, until it is taken.
 type latest[T any] struct {
 	wake signal

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"headway.dev/headway/api"
 )
 
@@ -273,9 +275,14 @@ func (a *Agent) nodeStatus() api.NodeStatus {
 	return s
 }
 
-// report puts the status at once whenever it changed. What changes while it is being put goes with the next, which a failure
-// of the one before does not put off: the leader may be waiting for what has changed.
+// statusPause lies between statuses that follow many others: where many pods change together, each of their changes would have
+// the status of all told.
+const statusPause = 50 * time.Millisecond
+
+// report puts the status whenever it changed, at once unless very many went before. What changes while it is being put goes with
+// the next, which a failure of the one before does not put off: the leader may be waiting for what has changed.
 func (a *Agent) report(ctx context.Context) {
+	pace := rate.NewLimiter(rate.Every(statusPause), a.config.StatusBurst)
 	complain := a.complain("put status")
 	failures := 0
 	var again <-chan time.Time // nil while nothing failed
@@ -286,6 +293,10 @@ func (a *Agent) report(ctx context.Context) {
 		case <-a.status:
 		case <-again:
 		}
+		if pace.Wait(ctx) != nil {
+			return
+		}
+		a.status.clear() // what was set until now goes with this one
 		status := a.nodeStatus()
 		err := errors.Join(a.openHostPorts(ctx, status), a.config.Bus.PutStatus(ctx, status))
 		if err == nil || ctx.Err() != nil {

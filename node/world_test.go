@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +50,7 @@ func (w *world) config() node.Config {
 		Info: api.NodeInfo{Name: "n1", PodCIDR: "10.244.0.0/24"}, Dir: w.dir, Bus: w.bus,
 		Runtime: w.host.Runtime(), Network: w.host.Network(), Router: w.host.Router(), Images: w.host.Images(),
 		Prober: w.host.Prober(), Volumes: w.host.Volumes(), Logs: logfile.New(),
-		Secrets: reversed{}, Ingress: w.entrance, Boot: w.host.Boot(), Witnesses: w.witnesses, Uptime: func() time.Duration { return time.Since(w.begun) }, HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
+		Secrets: reversed{}, Ingress: w.entrance, Boot: w.host.Boot(), Witnesses: w.witnesses, Uptime: func() time.Duration { return time.Since(w.begun) }, StatusBurst: math.MaxInt, HostIP: "192.0.2.1", Nameserver: "10.244.0.1", Domain: "cluster.local",
 	}
 }
 
