@@ -107,6 +107,7 @@ func (s *state) observeStatus(status api.NodeStatus, now time.Time) (changed boo
 	n.term = max(n.term, status.Term)
 	if status.Voters > 0 {
 		n.voters = status.Voters
+		s.fleet = max(s.fleet, status.Voters) // beats, which tell of all, may be yet to come
 	}
 	s.mergePods(n, now)
 	return true

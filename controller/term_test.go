@@ -17,3 +17,12 @@ func TestOutrankedByRoutes(t *testing.T) {
 		}
 	}
 }
+
+// TestFleetByStatuses: after a loss of the store the first nodes to report tell how many there were, before any beat is heard.
+func TestFleetByStatuses(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newState(limits{nodeLease: time.Minute}, nil, 1, State{Nodes: []api.NodeInfo{{Name: "n1"}}, Statuses: []api.NodeStatus{{Node: "n1", Time: now, Voters: 3}}}, now)
+	if got, want := s.whatIsUnseen(now), "of 3 nodes that there were, 1 have turned up"; got != want {
+		t.Errorf("what may run unseen: %q, want %q", got, want)
+	}
+}
