@@ -272,7 +272,7 @@ const trimEvery = 2 * time.Second
 
 // trimLogs bounds the logs until ctx is done.
 func (a *Agent) trimLogs(ctx context.Context) {
-	for pause(ctx, trimEvery) {
+	for pause(ctx, untilBeat(time.Now(), trimEvery)) {
 		for _, path := range a.logs() {
 			if err := a.config.Logs.Trim(path, a.config.LogLimit); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				a.log.Warn("a log cannot be bounded", "log", path, "error", err)
@@ -291,7 +291,7 @@ func (a *Agent) dateLogs(ctx context.Context) {
 		return
 	}
 	known := map[string]int64{}
-	for pause(ctx, dateEvery) {
+	for pause(ctx, untilBeat(time.Now(), dateEvery)) {
 		now := make(map[string]int64, len(known))
 		for _, path := range a.logs() {
 			last, found := known[path]

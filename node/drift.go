@@ -74,7 +74,7 @@ func (a *Agent) watchDrift(ctx context.Context) {
 	containers, keepsContainers := a.config.Runtime.(ContainerKeeper)
 	var toldRules []string
 	var toldContainers map[string]string
-	for pause(ctx, driftEvery) {
+	for pause(ctx, untilBeat(time.Now(), driftEvery)) {
 		a.look.want(everyPod)
 		if keepsContainers {
 			toldContainers = a.keepContainers(ctx, containers, toldContainers)
