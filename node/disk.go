@@ -96,7 +96,7 @@ func replaceFile(path string, data []byte, sync durably) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), halfWrittenMark+filepath.Base(path)+".*")
 	if err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", path, unnamed(err))
 	}
 	_, err = f.Write(data)
 	if err == nil && bool(sync) {
@@ -107,12 +107,24 @@ func replaceFile(path string, data []byte, sync durably) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+		return errors.Join(fmt.Errorf("write %s: %w", path, unnamed(err)), os.Remove(f.Name()))
 	}
 	if !sync {
 		return nil
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// unnamed is an error without the name of the file that is half written: it is another at each attempt, and what fails in the
+// same way has to say the same, or each attempt would be news.
+func unnamed(err error) error {
+	if of, ok := errors.AsType[*fs.PathError](err); ok {
+		return of.Err
+	}
+	if of, ok := errors.AsType[*os.LinkError](err); ok {
+		return of.Err
+	}
+	return err
 }
 
 func syncDir(path string) error {

@@ -136,3 +136,17 @@ func TestARecordsFileIsBegunAnew(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
+
+// TestReplaceFileFailsAlike: what fails twice in the same way says the same, whatever the half-written file was named.
+func TestReplaceFileFailsAlike(t *testing.T) {
+	directory := filepath.Join(t.TempDir(), "directory")
+	if err := os.MkdirAll(filepath.Join(directory, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{directory, "/proc/self/none"} {
+		first, second := replaceFile(path, nil, false), replaceFile(path, nil, false)
+		if first == nil || second == nil || first.Error() != second.Error() || !strings.Contains(first.Error(), path) {
+			t.Errorf("%s: %v, then %v", path, first, second)
+		}
+	}
+}

@@ -136,7 +136,7 @@ func (b *bare) close(ctx context.Context) error {
 
 // removeNamespace waits until containerd has collected what the image left.
 func removeNamespace(ctx context.Context, c *client.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		err := c.NamespaceService().Delete(ctx, bareNamespace)
