@@ -194,11 +194,11 @@ func (s *state) refusal(n *node, term api.Term, obeys tenure.Mark) string {
 // mayStart reports whether containers of a pod in that phase may yet be started.
 func mayStart(phase api.PodPhase) bool { return phase == api.PodPending || phase == api.PodRunning }
 
-// holder gives the node that has another pod of the same name; empty if none has.
+// holder gives the node that has another pod of the same name, be it on its way out; empty if none has.
 func (s *state) holder(p *pod) string {
 	for _, n := range s.sortedNodes() {
 		for _, other := range n.pods {
-			if other != p && other.assigned && other.placement.Pod == p.placement.Pod && n.name != p.placement.Node {
+			if other != p && (other.assigned || other.occupies()) && other.placement.Pod == p.placement.Pod && n.name != p.placement.Node {
 				return n.name
 			}
 		}
