@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -60,6 +61,7 @@ func (s *state) orderReverts(now time.Time) []revertOrder {
 		}
 	}
 	if inForce.spec.Rollback != api.RollbackRevert {
+		maps.DeleteFunc(s.reverts, func(_ string, r *revert) bool { return !r.asked && !r.ended }) // nobody waits for them any more
 		return nil
 	}
 	var orders []revertOrder
