@@ -170,6 +170,8 @@ type collection struct {
 
 // collect removes images for so many bytes, and says which, and why.
 func (c *collector) collect(ctx context.Context, disk Supply, bytes int64) (collection, error) {
+	// From here on, what is asked for may be for a pod that is not among these, and may have no container yet when stock is taken.
+	began := time.Now()
 	names, err := c.host.imagesInUse()
 	if err != nil {
 		return collection{}, err
@@ -178,7 +180,7 @@ func (c *collector) collect(ctx context.Context, disk Supply, bytes int64) (coll
 	if err != nil {
 		return collection{}, err
 	}
-	done := collection{plan: planImages(stock, bytes, c.gc.MinAge, time.Now())}
+	done := collection{plan: planImages(stock, bytes, c.gc.MinAge, began)}
 	if len(done.plan.remove) == 0 {
 		return done, nil
 	}

@@ -2,12 +2,15 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
@@ -202,4 +205,29 @@ func TestImageGCCheck(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", settings, err, cmp.Or(why, "nothing"))
 		}
 	}
+}
+
+// askedMeanwhile is a store of one image, which somebody asks for while stock is taken.
+type askedMeanwhile struct{ removed []StoredImage }
+
+func (s *askedMeanwhile) TakeStock(context.Context, []string) ([]StoredImage, error) {
+	<-time.After(time.Millisecond)
+	return []StoredImage{{Digest: "asked", Names: []string{"asked"}, LastUsed: time.Now(), Parts: []ImagePart{{Name: "part", Bytes: 1}}}}, nil
+}
+
+func (s *askedMeanwhile) Discard(_ context.Context, images []StoredImage) ([]string, error) {
+	s.removed = images
+	return nil, nil
+}
+
+// TestCollectSparesWhatIsAskedFor: a pod that is assigned, and has its image, after it was looked which pods there are, and has no
+// container yet when stock is taken.
+func TestCollectSparesWhatIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &askedMeanwhile{}
+		c := &collector{host: &Agent{log: slog.New(slog.DiscardHandler)}, store: store}
+		if _, err := c.collect(t.Context(), Supply{Capacity: 1}, 1); err != nil || len(store.removed) > 0 {
+			t.Errorf("removed %v, %v", store.removed, err)
+		}
+	})
 }
