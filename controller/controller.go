@@ -227,7 +227,7 @@ func (l *leader) pass(ctx context.Context, now time.Time) error {
 		if err := l.lease.Raise(ctx, above); err != nil {
 			return err
 		}
-		l.state.term = l.lease.Term()
+		l.state.raised(l.lease.Term())
 		l.log.Info("the term is raised above one that was obeyed before", "term", l.state.term, "above", above)
 	}
 	e := l.state.reconcile(now)

@@ -294,7 +294,7 @@ func (w *scene) reconcile() (string, error) {
 	s := w.leader.state
 	if above := s.outranked(); above > 0 {
 		_ = w.leader.lease.Raise(context.Background(), above)
-		s.term = w.leader.lease.Term()
+		s.raised(w.leader.lease.Term())
 	}
 	w.bus.writes = nil
 	e := s.reconcile(w.now)

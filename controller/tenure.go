@@ -22,6 +22,14 @@ func (s *state) hear(n *node, beat api.Heartbeat, at time.Time) {
 	s.fleet = max(s.fleet, beat.Fleet)
 }
 
+// raised takes in the leader's later term. To nodes it is another leader, which begins to be in touch with them.
+func (s *state) raised(term api.Term) {
+	s.term = term
+	for _, n := range s.nodes {
+		n.contact = tenure.Contact{}
+	}
+}
+
 // countFleet gives how many nodes there are, as far as anybody remembers, and how many of them may be running: all but those
 // that Git says are out of service.
 func (s *state) countFleet() (fleet, voters int) {

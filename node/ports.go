@@ -246,7 +246,8 @@ type Secrets interface {
 
 // Witnesses are the other nodes, which can be asked past the bus.
 type Witnesses interface {
-	// Ask asks peers whether they have lost the leader. It gives how many said so, when enough have or ctx is done.
+	// Ask asks peers whether they have lost the leader, or have only just found one again. It gives how many said so, when
+	// enough have or ctx is done.
 	Ask(ctx context.Context, peers []api.NodeInfo, enough int) (lost int)
 }
 

@@ -135,7 +135,7 @@ func (g *guard) watchGrants(ctx context.Context) {
 func (g *guard) take(grant api.Grant) {
 	g.mu.Lock()
 	before := g.keeper.Kept
-	g.save(g.keeper.Take(grant))
+	g.save(g.keeper.Take(grant, g.agent.config.Uptime()))
 	refused := grant.Reason != g.refused && !grant.Held
 	g.refused = grant.Reason
 	news, voters := g.keeper.Kept != before, g.keeper.Voters != before.Voters
@@ -179,12 +179,11 @@ func (g *guard) voters() int {
 	return g.keeper.Voters
 }
 
-// LostLeader reports whether the node has had no answer of the leader for so long that it takes it for lost. It answers
-// its peers by that.
-func (a *Agent) LostLeader() bool {
+// Vouches is what the node answers a peer that has lost the leader: whether it has too, or only just found one again.
+func (a *Agent) Vouches() bool {
 	a.guard.mu.Lock()
 	defer a.guard.mu.Unlock()
-	return a.guard.keeper.Lost(a.config.Uptime())
+	return a.guard.keeper.Vouches(a.config.Uptime())
 }
 
 // poll asks the peers while the leader is lost, until ctx is done.

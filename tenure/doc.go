@@ -3,8 +3,8 @@
 //
 // A node may run such pods while its tenure lasts. The leader renews it with each answer to a heartbeat, counted from when
 // the node sent that. Once a node has heard nothing for a while it asks its peers: as long as at least half of the voters
-// have lost the leader too, it is the control plane that is away, and the node goes on. Otherwise its tenure ends, and it
-// stops the pods. The leader replaces them after a longer time, and only while more than half of the voters have been in
+// have lost the leader too, or have only just found it again, it is the control plane that is away, and the node goes on.
+// Otherwise its tenure ends, and it stops the pods. The leader replaces them after a longer time, and only while more than half of the voters have been in
 // steady contact with it. No voter can be on both sides, so that both cannot hold; docs/decisions/0025 has the argument.
 package tenure
 
@@ -15,13 +15,14 @@ type Times struct {
 	Lease time.Duration
 	// Hold is how long one answer of the leader lets a node run its pods; Extend how long one poll of the peers does.
 	Hold, Extend time.Duration
-	// Doubt is after how long without an answer a node has lost the leader, asks its peers, and tells them so.
-	Doubt time.Duration
+	// Doubt is after how long without an answer a node has lost the leader, asks its peers, and tells them so. Fresh is for how
+	// long it tells them so still once there is a leader again: one that is soon gone may have had no time for all of them.
+	Doubt, Fresh time.Duration
 	// Grace is what processes have to end by themselves once tenure has ended. What is left of Lease after Hold and
 	// Grace makes up for clocks that do not run alike, and for the time that a kill takes.
 	Grace time.Duration
 	// Steady is how long the leader must have been in touch with a majority, no contact ever older than Gap. It is longer
-	// than Extend and Grace together, and Gap shorter than Doubt, by as much as clocks may differ.
+	// than Fresh, Extend and Grace together, and Gap shorter than Doubt, by as much as clocks may differ.
 	Steady, Gap time.Duration
 	// Beat is how often a node must give a sign of life at least.
 	Beat time.Duration
@@ -30,7 +31,7 @@ type Times struct {
 // Of divides a lease.
 func Of(lease time.Duration) Times {
 	return Times{
-		Lease: lease, Hold: lease / 2, Extend: lease / 4, Doubt: lease / 4, Grace: lease / 8,
+		Lease: lease, Hold: lease / 2, Extend: lease / 4, Doubt: lease / 4, Fresh: lease / 8, Grace: lease / 8,
 		Steady: lease * 5 / 8, Gap: lease * 3 / 16, Beat: lease / 40,
 	}
 }

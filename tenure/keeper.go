@@ -16,6 +16,7 @@ type Keeper struct {
 	next  uint64        // the number of the next beat
 	sent  []sentBeat    // those not answered yet, the oldest first
 	echo  api.Echo      // the newest answer
+	back  time.Duration // when a leader was last back: with the first answer after it was lost, or of a new one; 0 is never
 }
 
 // Kept is what outlives the daemon and the machine.
@@ -82,8 +83,8 @@ func (k *Keeper) Beat(beat api.Heartbeat, mark Mark, now time.Duration) api.Hear
 	return beat
 }
 
-// Take takes in an answer of the leader. It reports whether that changed what outlives the daemon.
-func (k *Keeper) Take(g api.Grant) (changed bool) {
+// Take takes in an answer of the leader, at a time. It reports whether that changed what outlives the daemon.
+func (k *Keeper) Take(g api.Grant, now time.Duration) (changed bool) {
 	for i, beat := range k.sent {
 		if beat.id != g.Beat {
 			continue
@@ -92,6 +93,9 @@ func (k *Keeper) Take(g api.Grant) (changed bool) {
 			return false // of one that leads no more
 		}
 		k.sent = k.sent[i+1:]
+		if k.Lost(now) || k.heard && g.Echo.Term > k.echo.Term {
+			k.back = now
+		}
 		k.Since, k.heard = max(k.Since, beat.at), true
 		k.echo = g.Echo
 		before := k.Kept
@@ -125,13 +129,19 @@ func (k *Keeper) Lost(now time.Duration) bool {
 	return k.Lease > 0 && k.Silence(now) >= k.times().Doubt
 }
 
+// Vouches reports whether the node tells a peer that no leader can be about to replace what the peer runs: it has lost the
+// leader, or that came back so lately that it has not been in steady touch with this node for long.
+func (k *Keeper) Vouches(now time.Duration) bool {
+	return k.Lost(now) || k.back > 0 && now-k.back <= k.times().Fresh
+}
+
 // Asks reports whether the node is to ask its peers now: it has lost the leader and has something left to keep.
 func (k *Keeper) Asks(now time.Duration) bool { return !k.free() && k.Lost(now) && now < k.Until }
 
-// Extend takes in that a poll that began at a time found so many peers that have lost the leader too. It can only prolong
-// what has not ended: a node that comes back late may have been replaced.
-func (k *Keeper) Extend(asked time.Duration, lost int) (kept bool) {
-	if asked >= k.Until || !k.Lost(asked) || !Stays(lost+1, k.Voters) {
+// Extend takes in that a poll that began at a time found so many peers that vouch. It can only prolong what has not ended: a
+// node that comes back late may have been replaced.
+func (k *Keeper) Extend(asked time.Duration, vouchers int) (kept bool) {
+	if asked >= k.Until || !k.Lost(asked) || !Stays(vouchers+1, k.Voters) {
 		return false
 	}
 	k.Until = max(k.Until, asked+k.times().Extend)

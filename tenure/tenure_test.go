@@ -40,7 +40,7 @@ func TestMargins(t *testing.T) {
 	for _, lease := range []time.Duration{time.Second, 16 * time.Second, 40 * time.Second, time.Hour} {
 		x := tenure.Of(lease)
 		slow := func(d time.Duration) time.Duration { return d * 11 / 10 }
-		if slow(x.Hold)+slow(x.Grace) >= x.Lease || slow(x.Extend)+slow(x.Grace) >= x.Steady || slow(x.Gap) >= x.Doubt || x.Steady >= x.Lease || x.Gap < 4*x.Beat {
+		if slow(x.Hold)+slow(x.Grace) >= x.Lease || slow(x.Fresh)+slow(x.Extend)+slow(x.Grace) >= x.Steady || x.Fresh+x.Extend <= slow(x.Doubt) || slow(x.Gap) >= x.Doubt || x.Steady >= x.Lease || x.Gap < 4*x.Beat {
 			t.Errorf("the parts of %s do not fit: %+v", lease, x)
 		}
 	}
@@ -51,7 +51,7 @@ const lease = 40 * time.Second
 // granted answers a beat.
 func granted(k *tenure.Keeper, sent time.Duration, mark tenure.Mark, held bool) {
 	b := k.Beat(api.Heartbeat{Node: "n1"}, mark, sent)
-	k.Take(api.Grant{Node: "n1", Beat: b.ID, Echo: api.Echo{Term: 1, Time: sent}, Held: held, Known: held, Lease: lease, Fleet: 3, Voters: 3})
+	k.Take(api.Grant{Node: "n1", Beat: b.ID, Echo: api.Echo{Term: 1, Time: sent}, Held: held, Known: held, Lease: lease, Fleet: 3, Voters: 3}, sent)
 }
 
 // TestKeeper follows a node through its life.
@@ -77,7 +77,7 @@ func TestKeeper(t *testing.T) {
 	if !k.Confirms(mark) || k.Confirms(tenure.Mark{Term: 1, Sequence: 5}) {
 		t.Errorf("confirmed is %+v", k.Confirmed)
 	}
-	if k.Lost(second(19)) || !k.Lost(second(20)) {
+	if k.Lost(second(19)) || k.Vouches(second(19)) || !k.Lost(second(20)) || !k.Vouches(second(20)) {
 		t.Error("it has lost the leader after a quarter of the lease")
 	}
 	if k.Extend(second(21), 0) {
@@ -106,15 +106,46 @@ func TestLateAnswer(t *testing.T) {
 	k := tenure.NewKeeper(tenure.Kept{}, tenure.Run{}, 0, 1)
 	first := k.Beat(api.Heartbeat{}, tenure.Mark{}, time.Second)
 	g := api.Grant{Beat: first.ID, Echo: api.Echo{Term: 2}, Held: true, Known: true, Lease: lease, Fleet: 3, Voters: 3}
-	k.Take(g)
+	k.Take(g, 6*time.Second)
 	if k.Until != time.Second+lease/2 {
 		t.Errorf("tenure ends at %s", k.Until)
 	}
 	second := k.Beat(api.Heartbeat{}, tenure.Mark{}, 5*time.Second)
-	k.Take(g)
+	k.Take(g, 6*time.Second)
 	g.Beat, g.Echo.Term = second.ID, 1
-	k.Take(g)
+	k.Take(g, 6*time.Second)
 	if k.Until != time.Second+lease/2 {
 		t.Errorf("an answer of a leader that was followed prolongs tenure to %s", k.Until)
 	}
+}
+
+// TestVouches: a node vouches for a while yet when a leader is back, or is another, for such a one cannot have been in touch
+// for long; but not for one that it cannot tell from the one before.
+func TestVouches(t *testing.T) {
+	second := func(n int) time.Duration { return time.Duration(n) * time.Second }
+	take := func(k *tenure.Keeper, term api.Term, at time.Duration) {
+		b := k.Beat(api.Heartbeat{}, tenure.Mark{}, at)
+		k.Take(api.Grant{Beat: b.ID, Echo: api.Echo{Term: term}, Held: true, Known: true, Lease: lease, Fleet: 3, Voters: 3}, at)
+	}
+	vouches := func(k *tenure.Keeper, now time.Duration, want bool) {
+		t.Helper()
+		if k.Vouches(now) != want {
+			t.Errorf("at %s it vouches: %t", now, !want)
+		}
+	}
+	k := tenure.NewKeeper(tenure.Kept{}, tenure.Run{}, second(1), 1)
+	take(k, 4, second(2))
+	vouches(k, second(3), false) // it may have been in touch with the daemon before this one
+	take(k, 4, second(11))
+	vouches(k, second(12), false)
+	take(k, 5, second(20))
+	vouches(k, second(25), true)
+	vouches(k, second(26), false)
+	take(k, 5, second(31))
+	vouches(k, second(36), true)
+	vouches(k, second(37), false)
+	take(k, 5, second(40))
+	again := tenure.NewKeeper(k.Kept, k.Run, second(41), 100)
+	take(again, 5, second(42))
+	vouches(again, second(43), false)
 }

@@ -298,7 +298,7 @@ func (o nodeOptions) runAgent(ctx context.Context, m *machine, conn *bus.Conn, l
 	group.Go(func() error { return m.runtime.Run(ctx) })
 	group.Go(func() error { return agent.Run(ctx) })
 	group.Go(func() error { return o.serveShutdown(ctx, agent, log) })
-	group.Go(func() error { return peers.Run(ctx, agent.LostLeader) })
+	group.Go(func() error { return peers.Run(ctx, agent.Vouches) })
 	group.Go(func() error {
 		return conn.ServeStreams(ctx, o.name, func(ctx context.Context, r api.StreamRequest, s *bus.Stream) { agent.Serve(ctx, r, s) })
 	})

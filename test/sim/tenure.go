@@ -26,7 +26,7 @@ func (m *machine) learnPeers() {
 
 // granted takes in an answer of the leader.
 func (m *machine) granted(g api.Grant) {
-	if m.keeper.Take(g) {
+	if m.keeper.Take(g, m.uptime()) {
 		m.kept = m.keeper.Kept
 		for _, p := range m.sorted() {
 			p.advance()
@@ -76,7 +76,7 @@ func (m *machine) poll(asked time.Duration) {
 		}
 		there, back := w.weather.latency(d), w.weather.latency(d)
 		w.after(there, func() {
-			if !m.reaches(other) || !other.daemon || !other.keeper.Lost(other.uptime()) {
+			if !m.reaches(other) || !other.daemon || !other.keeper.Vouches(other.uptime()) {
 				return
 			}
 			w.after(back, func() {
