@@ -115,7 +115,7 @@ func (s *state) whatIsUnseen(now time.Time) string {
 	seen, silent := 0, ""
 	for _, n := range s.sortedNodes() {
 		switch {
-		case n.outOfService(), n.joined() && (n.known || n.reported || s.lapsed(n)):
+		case n.outOfService(), n.joined() && (n.reported || s.lapsed(n)):
 			seen++
 		case n.joined():
 			silent = n.name
