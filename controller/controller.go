@@ -84,6 +84,10 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 	if err != nil {
 		return err
 	}
+	stock, err := c.config.Bus.Blobs(ctx)
+	if err != nil {
+		return err
+	}
 	var inForce []api.Object
 	if found.Report != nil && found.Report.Objects != "" {
 		if inForce, err = c.config.Bus.Objects(ctx, found.Report.Objects); err != nil {
@@ -103,6 +107,9 @@ func (c *Controller) lead(ctx context.Context, lease Lease) error {
 		scalePeriod: c.config.ScalePeriod,
 	}, c.config.Sealer, lease.Term(), found, time.Now())
 	l.state.inForce = inForce
+	for _, d := range stock {
+		l.state.stock[d] = true
+	}
 	l.state.readTemplates(ctx, c.config.Bus, c.log)
 
 	group, ctx := errgroup.WithContext(ctx)

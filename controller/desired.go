@@ -97,6 +97,7 @@ func (s *state) enact(o outcome, now time.Time) {
 	d := &s.desired
 	d.outcome, d.known = o, true
 	d.generation++
+	s.unprovided = true
 	s.declareNodes(o.objects, now)
 	s.observeSecrets()
 	if o.whole || d.announced == o.head.Commit {

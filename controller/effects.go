@@ -13,7 +13,7 @@ import (
 // effects is what must be written so that the bus holds what should be, in the order of the fields. What is written, or
 // fails, is told to the state, which knows by that what the bus holds.
 type effects struct {
-	blobs       []blob           // ordered by digest
+	blobs       []blob           // those that templates name before the templates, and else by digest
 	assignments []api.Assignment // ordered by node
 	// needs are the blobs, among those above, that a pod of the assignments cannot start without; by the pod's UID.
 	needs map[string][]api.Digest
@@ -28,6 +28,7 @@ type effects struct {
 type blob struct {
 	digest api.Digest
 	data   []byte
+	names  []api.Digest // the blobs that a template names
 }
 
 // A routeChange is what must change of the routes.
@@ -58,10 +59,23 @@ func (s *state) effects() effects {
 			}
 		}
 	}
-	for _, digest := range slices.Sorted(maps.Keys(s.blobs)) {
-		e.blobs = append(e.blobs, blob{digest, s.blobs[digest]})
-	}
+	e.blobs = s.orderBlobs()
 	return e
+}
+
+// orderBlobs gives the blobs to be written, templates last: one that is there then has all that it names, whenever a leader dies.
+func (s *state) orderBlobs() []blob {
+	var contents, templates []blob
+	for _, digest := range slices.Sorted(maps.Keys(s.blobs)) {
+		b := blob{digest: digest, data: s.blobs[digest]}
+		if t := s.templates[digest]; t != nil {
+			b.names = slices.Sorted(maps.Values(t.ConfigMaps))
+			templates = append(templates, b)
+		} else {
+			contents = append(contents, b)
+		}
+	}
+	return slices.Concat(contents, templates)
 }
 
 // assignment gives what the node should have, and whether the bus holds something else. An assignment of an earlier term

@@ -190,6 +190,13 @@ func (b *fakeBus) Template(_ context.Context, digest api.Digest) (*api.PodTempla
 	return api.DecodeTemplate(data)
 }
 
+// Blobs lists what leaders have written.
+func (b *fakeBus) Blobs(context.Context) ([]api.Digest, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Keys(b.blobs)), nil
+}
+
 func (b *fakeBus) State(context.Context) (State, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -120,7 +120,7 @@ func (s *state) adopt() {
 		if n.taken || !n.reported && !n.known {
 			continue
 		}
-		n.taken = true
+		n.taken, s.unprovided = true, true
 		n.touch()
 		if n.known && (!n.reported || !n.newer()) {
 			continue

@@ -72,6 +72,8 @@ type Bus interface {
 	State(ctx context.Context) (State, error)
 	// Objects reads the blob of objects that a report names. Secrets are hollow in it.
 	Objects(ctx context.Context, digest api.Digest) ([]api.Object, error)
+	// Blobs lists what blobs there are.
+	Blobs(ctx context.Context) ([]api.Digest, error)
 	// Template reads the blob of a template.
 	Template(ctx context.Context, digest api.Digest) (*api.PodTemplate, error)
 

@@ -31,9 +31,7 @@ func (s *state) reconcile(now time.Time) effects {
 			again = s.forget()
 		}
 		s.renewPulls()
-		if s.fresh && !s.planned {
-			s.provideTemplates()
-		}
+		s.provideTemplates()
 		s.planned = true
 	}
 	e := s.effects()

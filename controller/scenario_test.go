@@ -86,6 +86,10 @@ func (w *scene) lead() {
 	lease := &fakeLease{bus: w.bus, term: w.bus.term}
 	w.leader = &leader{config: Config{Bus: w.bus}, log: slog.New(slog.DiscardHandler), lease: lease, inbox: newInbox()}
 	w.leader.state = newState(testLimits, fakeSeal, lease.term, found, w.now)
+	stock, _ := w.bus.Blobs(context.Background())
+	for _, d := range stock {
+		w.leader.state.stock[d] = true
+	}
 	w.follower = &follower{compiler: fakeCompiler{}, log: w.leader.log, inbox: w.leader.inbox}
 }
 
@@ -262,6 +266,8 @@ func (w *scene) restart(d *datadriven.TestData) (string, error) {
 				w.bus.nodes = map[string]api.NodeInfo{}
 			case "statuses":
 				w.bus.statuses = map[string]api.NodeStatus{}
+			case "blobs":
+				w.bus.blobs = map[api.Digest][]byte{}
 			default:
 				return "", errors.New("nothing is called " + what)
 			}

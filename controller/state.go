@@ -49,7 +49,10 @@ type state struct {
 	live     map[liveKey]api.Digest // sealed by this leader, for pods that it gave it to
 	stored   map[api.Digest]bool    // blobs known to be in the store
 	blobs    map[api.Digest][]byte  // blobs that pods need and the store may lack
-	ingress  ingressBook
+	stock    map[api.Digest]bool    // blobs that the store had when this leader began; since then others may have been pruned
+	// unprovided is that nodes were taken on, or another commit was: the store may lack templates that Git holds.
+	unprovided bool
+	ingress    ingressBook
 	// templates are those of pods that this leader created; of others it knows what their placements repeat.
 	templates map[api.Digest]*api.PodTemplate
 
@@ -97,7 +100,7 @@ func newState(l limits, sealer Sealer, term api.Term, found State, now time.Time
 		limits: l, sealer: sealer, term: term, started: now, newcomer: now, heard: now,
 		nodes: map[string]*node{}, pods: newPodBook(), acks: map[string]uint64{},
 		routes: newRouteBook(found.Routes, found.RouteRevision),
-		stored: map[api.Digest]bool{}, blobs: map[api.Digest][]byte{},
+		stored: map[api.Digest]bool{}, blobs: map[api.Digest][]byte{}, stock: map[api.Digest]bool{},
 		templates:   map[api.Digest]*api.PodTemplate{},
 		quarantined: map[string]bool{}, reverts: map[string]*revert{},
 		secrets: map[api.Ref]api.Object{}, sealed: map[sealedKey]api.Digest{}, live: map[liveKey]api.Digest{},

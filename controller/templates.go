@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -38,22 +39,31 @@ func (s *state) keepTemplates() {
 	}
 }
 
-// provideTemplates has the templates of running pods stored again that Git holds: the store that they were written to is lost,
-// and after the next commit a leader could find them nowhere else.
+// provideTemplates has the templates of running pods stored again that Git holds and the store does not: it was lost, and
+// after the next commit a leader could find them nowhere else. Nodes may turn up long after it was.
 func (s *state) provideTemplates() {
-	for _, t := range s.wantedTemplates(func(d api.Digest) bool { return !s.stored[d] }) {
+	if !s.unprovided {
+		return
+	}
+	s.unprovided = false
+	for _, t := range s.wantedTemplates(func(d api.Digest) bool { return !s.has(d) }) {
 		s.templates[t.Digest] = t.Pod
 		for digest, data := range t.Blobs {
-			if !s.stored[digest] {
+			if !s.has(digest) {
 				s.blobs[digest] = data
 			}
 		}
 	}
 }
 
-// wantedTemplates are the templates of pods that Git holds and that are asked for.
+// wantedTemplates are those that Git holds and that are asked for, of pods and of what rollouts would go back to.
 func (s *state) wantedTemplates(asked func(api.Digest) bool) []planner.Template {
 	digests := map[api.Digest]bool{}
+	for _, w := range s.workloads {
+		if w.Stable != "" && asked(w.Stable) {
+			digests[w.Stable] = true
+		}
+	}
 	for _, n := range s.nodes {
 		for _, p := range n.pods {
 			if digest := p.placement.Template; asked(digest) {
@@ -75,6 +85,9 @@ func (s *state) readTemplates(ctx context.Context, bus Bus, log *slog.Logger) {
 			continue
 		}
 		template, err := bus.Template(ctx, digest)
+		if err == nil {
+			err = s.checkContents(template)
+		}
 		if err != nil {
 			log.Warn("a template that pods were made of is not known: no pod can be made of it again", "template", digest.Short(), "error", err)
 			continue
@@ -82,6 +95,19 @@ func (s *state) readTemplates(ctx context.Context, bus Bus, log *slog.Logger) {
 		s.templates[digest] = template
 	}
 }
+
+// checkContents fails if a template that was read names contents that were lost.
+func (s *state) checkContents(t *api.PodTemplate) error {
+	for _, name := range slices.Sorted(maps.Keys(t.ConfigMaps)) {
+		if d := t.ConfigMaps[name]; !s.has(d) {
+			return fmt.Errorf("the store does not have what ConfigMap %s held: there is no blob %s", name, d.Short())
+		}
+	}
+	return nil
+}
+
+// has reports whether the store has a blob that is in use.
+func (s *state) has(d api.Digest) bool { return s.stored[d] || s.stock[d] }
 
 // readReplaced reads, once, the templates that a leader finds to be unwanted only by its first plan: a commit came between the
 // leader before and this one.

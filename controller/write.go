@@ -15,6 +15,10 @@ func (l *leader) write(ctx context.Context, e effects) error {
 	var errs []error
 	failed := map[api.Digest]bool{}
 	for _, b := range e.blobs {
+		if slices.ContainsFunc(b.names, func(d api.Digest) bool { return failed[d] }) {
+			failed[b.digest] = true
+			continue
+		}
 		if err := l.config.Bus.PutBlob(ctx, b.digest, b.data); err != nil {
 			failed[b.digest] = true
 			errs = append(errs, fmt.Errorf("blob %s (%d bytes): %w", b.digest.Short(), len(b.data), err))

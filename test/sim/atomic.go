@@ -21,9 +21,6 @@ func (w *world) goneBack(p api.Placement) bool {
 // goBack has one of two workloads fail that a commit changes together, while nothing else fails but the control plane: both go
 // back to what they had, and stay there.
 func (w *world) goBack(d dice) {
-	if w.blobsLost {
-		return // a leader that never knew the templates of before can go back to none
-	}
 	w.note("from now on a commit fails of which all or nothing is wanted, and so does the control plane")
 	r := w.repo
 	if !w.settings(app{kind: clusterKind, name: fleetName, atomic: true}) {

@@ -53,7 +53,6 @@ type checks struct {
 	runs       map[run]success
 	known      map[string]bool       // UIDs that were looked at
 	contents   map[api.Digest][]byte // all that was ever stored
-	blobsLost  bool                  // and nothing else: the templates of pods that run may be nowhere else
 	writes     int                   // all but those of the lease
 	banned     map[string]bool       // by the hash of a commit in quarantine: another has been in force since
 	proposed   bool                  // a revert was put beside the branch
@@ -115,7 +114,6 @@ func (w *world) wrote(c *conn, format string, args ...any) {
 func (c *conn) leads(term api.Term) {
 	w := c.world
 	w.note("%s leads, term %d", c.name, term)
-	c.term = term
 	w.rule++
 	c.rule = w.rule
 	w.ruled = append(w.ruled, time.Now())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,8 +41,7 @@ type conn struct {
 	sent      time.Time
 	watches   []*watch
 	beats     []*watch
-	term      api.Term // of its rule, if it leads
-	rule      int      // which of all rules that is
+	rule      int // which of all rules is its own, if it leads
 	routes    routeWriter
 	ledger    ledger
 
@@ -278,6 +279,16 @@ func (c *conn) Objects(ctx context.Context, digest api.Digest) ([]api.Object, er
 		return nil, err
 	}
 	return api.DecodeObjects(data)
+}
+
+// Blobs lists the blobs.
+func (c *conn) Blobs(ctx context.Context) ([]api.Digest, error) {
+	var all []api.Digest
+	err := c.call(ctx, "blobs", func() error {
+		all = slices.Sorted(maps.Keys(c.world.store.blobs))
+		return nil
+	})
+	return all, err
 }
 
 // Template reads a template.

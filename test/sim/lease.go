@@ -132,7 +132,7 @@ func (l *lease) write(ctx context.Context, record leaseRecord) error {
 		}
 		w.put(inLeader, leaseKey, record)
 		stored = w.store.seq
-		if record.holder != "" && record.term != l.conn.term {
+		if record.holder != "" && record.term != l.record.term {
 			l.conn.leads(record.term)
 		}
 		return nil

@@ -134,8 +134,6 @@ func (w *world) lose(buckets []string) {
 			w.banned = map[string]bool{} // nobody can know any more, but by Git
 		case inRoutes:
 			w.routed()
-		case inBlobs:
-			w.blobsLost = len(buckets) < len(w.store.epochs)
 		}
 	}
 	for _, c := range w.conns() {
