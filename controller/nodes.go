@@ -332,7 +332,8 @@ func (s *state) condition(n *node, pods int) api.NodeCondition {
 func (s *state) notYet(now time.Time) string {
 	var silent []string
 	for _, n := range s.sortedNodes() {
-		if !n.reported && !n.lost {
+		// Of one that only Git speaks of a store that is not fresh would know, had it ever been given anything.
+		if !n.reported && !n.lost && (n.joined() || s.fresh) {
 			silent = append(silent, n.name)
 		}
 	}
