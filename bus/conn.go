@@ -31,8 +31,6 @@ var (
 	ErrUnavailable = errors.New("the bus cannot be reached")
 	// ErrNotFound is the error of reading what the bus does not hold.
 	ErrNotFound = errors.New("not on the bus")
-	// ErrStaleTerm is the error of a leader that writes when a later one has begun.
-	ErrStaleTerm = errors.New("a later leader has begun")
 	// ErrDenied is the error of a write that the credentials do not allow.
 	ErrDenied = errors.New("the bus's credentials do not allow it")
 )

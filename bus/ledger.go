@@ -12,15 +12,19 @@ import (
 	"headway.dev/headway/bus/internal/wire"
 )
 
-// ErrOverwritten is the error of a leader that writes over what it has not read: somebody else has written since, or the
-// store was lost. Its view of the fleet is not what the bus holds; it has to read that again.
-var ErrOverwritten error = overwrittenError{}
+const (
+	// ErrOverwritten is the error of a leader that writes over what it has not read: somebody else has written since, or the
+	// store was lost. Its view of the fleet is not what the bus holds; it has to read that again.
+	ErrOverwritten overwrittenError = "somebody else has written there since it was read, or the store was lost"
+	// ErrStaleTerm is the error of a leader that writes what one of a later term has written. It may have been followed; or else
+	// the terms began anew, since the lease was lost, while that one still wrote: a new beginning finds out by what term to lead.
+	ErrStaleTerm overwrittenError = "a later leader has begun"
+)
 
-type overwrittenError struct{}
+// An overwrittenError is one after which a leader has to begin anew.
+type overwrittenError string
 
-func (overwrittenError) Error() string {
-	return "somebody else has written there since it was read, or the store was lost"
-}
+func (e overwrittenError) Error() string { return string(e) }
 
 // Overwritten lets those who do not know this package tell the error from others.
 func (overwrittenError) Overwritten() bool { return true }

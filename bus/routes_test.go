@@ -78,6 +78,8 @@ func TestRoutesStaleTerm(t *testing.T) {
 	}
 	if err := older.CompleteRoutes(ctx, 1); !errors.Is(err, bus.ErrStaleTerm) {
 		t.Errorf("a stale leader completed the routes: %v", err)
+	} else if again := interface{ Overwritten() bool }(nil); !errors.As(err, &again) || !again.Overwritten() {
+		t.Errorf("a stale leader goes on: %v", err)
 	}
 }
 

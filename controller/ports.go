@@ -85,8 +85,8 @@ type Bus interface {
 	Writer
 }
 
-// isOverwritten reports whether the bus refused a write because it does not hold what this leader has read or written: then
-// the leader knows too little to go on, and begins anew.
+// isOverwritten reports whether the bus refused a write because it does not hold what this leader has read or written, or holds
+// what a later term has: then the leader knows too little to go on, and begins anew.
 func isOverwritten(err error) bool {
 	var refused interface {
 		error

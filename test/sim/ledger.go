@@ -5,12 +5,17 @@ import (
 	"sync"
 )
 
-// errOverwritten is the error of a write over what its writer has not read, as package bus has it.
-var errOverwritten error = overwrittenError{}
+const (
+	// errOverwritten is the error of a write over what its writer has not read, as package bus has it.
+	errOverwritten overwrittenError = "somebody else has written since it was read"
+	// errStaleTerm is that of a leader that was followed, or that does not know how high the terms have been.
+	errStaleTerm overwrittenError = "a later leader has written the routes"
+)
 
-type overwrittenError struct{}
+// An overwrittenError is one after which a leader begins anew.
+type overwrittenError string
 
-func (overwrittenError) Error() string     { return "somebody else has written since it was read" }
+func (e overwrittenError) Error() string   { return string(e) }
 func (overwrittenError) Overwritten() bool { return true }
 
 // reportKey is the report's in a ledger.

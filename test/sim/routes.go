@@ -2,15 +2,12 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
 
 	"headway.dev/headway/api"
 )
-
-var errStaleTerm = errors.New("a later leader has written the routes")
 
 // A routeWriter is what a connection has written to the routes, so that a change costs no reading: as in package bus.
 type routeWriter struct {
