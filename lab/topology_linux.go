@@ -7,12 +7,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"headway.dev/headway/internal/thread"
 )
 
 // hubBridge joins the nodes and the control plane, in the hub's namespace.
@@ -163,7 +164,7 @@ func open(path string) (netns.NsHandle, *netlink.Handle, error) {
 
 // newNetns makes a network namespace and pins it to a path, so that it needs no process.
 func newNetns(path string) error {
-	return onThread(func() error {
+	return thread.Do(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make a network namespace: %w", err)
 		}
@@ -200,20 +201,10 @@ func within(path string, fn func() error) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	defer ns.Close()
-	return onThread(func() error {
+	return thread.Do(func() error {
 		if err := netns.Set(ns); err != nil {
 			return fmt.Errorf("enter %s: %w", path, err)
 		}
 		return fn()
 	})
-}
-
-// onThread runs fn on a thread that is thrown away afterwards, since it does not come back from where fn takes it.
-func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- fn()
-	}()
-	return <-done
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"headway.dev/headway/internal/thread"
 )
 
 // A Namespace is a network namespace of a test.
@@ -28,7 +29,7 @@ func New(t testing.TB) *Namespace {
 		t.Skip("network namespaces need root")
 	}
 	var handle netns.NsHandle
-	err := onThread(func() error {
+	err := thread.Do(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}
@@ -66,7 +67,7 @@ func own(t testing.TB, handle netns.NsHandle) *Namespace {
 
 // Do runs fn in the namespace. What fn starts in goroutines of its own is not there; a process that it starts is.
 func (n *Namespace) Do(fn func() error) error {
-	return onThread(func() error {
+	return thread.Do(func() error {
 		if err := netns.Set(n.handle); err != nil {
 			return fmt.Errorf("enter the namespace: %w", err)
 		}
@@ -170,14 +171,4 @@ func (n *Namespace) Up(t testing.TB, name string, addr netip.Prefix) {
 // IPNet gives a prefix in the older type.
 func IPNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-// onThread runs fn on a thread that is thrown away afterwards, since it does not come back from where fn takes it.
-func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- fn()
-	}()
-	return <-done
 }

@@ -8,13 +8,13 @@ import (
 	"net"
 	"os"
 	"path"
-	goruntime "runtime"
 	"strconv"
 
 	"github.com/containerd/containerd/api/types/task"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"headway.dev/headway/internal/thread"
 	"headway.dev/headway/node"
 	"headway.dev/headway/node/containerd/rootfs"
 )
@@ -66,29 +66,21 @@ func (r *Runtime) dial(ctx context.Context, id, port string) (net.Conn, error) {
 		return nil, err
 	}
 	defer namespace.Close()
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		// The thread is not given back: it ends with the goroutine. The addresses are numeric and dialled one by one, so
-		// that nothing happens on other threads.
-		goruntime.LockOSThread()
+	var conn net.Conn
+	err = thread.Do(func() error {
 		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- result{err: fmt.Errorf("enter its network: %w", err)}
-			return
+			return fmt.Errorf("enter its network: %w", err)
 		}
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
+		// The addresses are numeric and dialled one by one, so that nothing happens on other threads.
+		conn, err = new(net.Dialer).DialContext(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
 		if errors.Is(err, unix.ECONNREFUSED) {
 			if six, err6 := new(net.Dialer).DialContext(ctx, "tcp6", net.JoinHostPort("::1", port)); err6 == nil {
 				conn, err = six, nil
 			}
 		}
-		done <- result{conn, err}
-	}()
-	got := <-done
-	return got.conn, got.err
+		return err
+	})
+	return conn, err
 }
 
 // ReadFiles writes a file, or a directory with all below it, as a tar archive.

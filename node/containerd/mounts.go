@@ -5,19 +5,20 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
+
+	"headway.dev/headway/internal/thread"
 )
 
 // withMounted runs fn with a snapshot mounted, only to read, where nothing but fn sees it: in a mount namespace of its own,
 // which ends with fn's thread. It covers the directory for temporary files there, and so a daemon that is killed meanwhile
 // leaves neither a mount nor an empty directory on the machine.
 func withMounted(mounts []mount.Mount, fn func(dir string) error) error {
-	return onThread(func() error {
+	return thread.Do(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 			return fmt.Errorf("make a mount namespace: %w", err)
 		}
@@ -69,20 +70,4 @@ func mountToRead(m mount.Mount, dir string) error {
 	}
 	options = append(options, "lowerdir="+strings.Join(layers, ":"))
 	return os.NewSyscallError("mount", unix.Mount("overlay", dir, "overlay", unix.MS_RDONLY, strings.Join(options, ",")))
-}
-
-// onThread runs fn on a thread that is thrown away afterwards, since it does not come back from where fn takes it. That is
-// never the process's first thread: it cannot end, and /proc/self is its.
-func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			done <- onThread(fn) // on another, as this one is held
-			runtime.UnlockOSThread()
-			return
-		}
-		done <- fn()
-	}()
-	return <-done
 }
