@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -27,7 +26,7 @@ type Options struct {
 	ClusterCIDR netip.Prefix // the addresses of all pods; PodCIDR lies within
 	ServiceCIDR netip.Prefix // the cluster IPs of services
 	Bridge      string       // the bridge's name; empty is headway0
-	Dir         string       // where pods' namespaces are pinned: lost, like them, with a reboot
+	Dir         string       // where pods' namespaces are found: lost, like them, with a reboot
 	StateDir    string       // where addresses are remembered
 	MTU         int          // of pods' interfaces, in bytes; 0 takes that of the default route's interface
 }
@@ -72,6 +71,7 @@ type Network struct {
 	gateway   netip.Addr
 	host      *netlink.Handle // bound to the node's namespace, whatever thread uses it
 	addresses *addresses
+	pins      *pins
 
 	setup sync.Mutex     // held while the bridge and the routes of the ranges are made
 	pods  [64]sync.Mutex // by a hash of the UID: the steps of one pod do not mix
@@ -102,7 +102,11 @@ func Open(o Options) (*Network, error) {
 		return nil, fmt.Errorf("network of node %s: netlink: %w", o.Node, err)
 	}
 	n := &Network{options: o, gateway: gatewayOf(o.PodCIDR), host: host, addresses: addresses}
-	if err := n.setUp(); err != nil {
+	err = n.setUp()
+	if err == nil {
+		n.pins, err = openPins(o.Dir)
+	}
+	if err != nil {
 		host.Close()
 		return nil, fmt.Errorf("network of node %s: %w", o.Node, err)
 	}
@@ -110,7 +114,10 @@ func Open(o Options) (*Network, error) {
 }
 
 // Close lets go of the kernel's socket. All that was made stays.
-func (n *Network) Close() { n.host.Close() }
+func (n *Network) Close() {
+	n.host.Close()
+	n.pins.close()
+}
 
 // Bridge is the name of the node's bridge.
 func (n *Network) Bridge() string { return n.options.Bridge }
@@ -160,13 +167,11 @@ func (n *Network) Sandboxes(ctx context.Context) ([]node.Sandbox, error) {
 		return nil, err
 	}
 	uids := n.addresses.pods()
-	entries, err := os.ReadDir(n.options.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	there, err := n.pins.pods()
+	if err != nil {
 		return nil, fmt.Errorf("sandboxes: %w", err)
 	}
-	for _, e := range entries {
-		uids = append(uids, e.Name())
-	}
+	uids = append(uids, there...)
 	slices.Sort(uids)
 	uids = slices.Compact(uids)
 	all := make([]node.Sandbox, len(uids))
@@ -196,7 +201,7 @@ func (n *Network) Cleanup(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(n.options.Dir), n.addresses.remove())
+	return errors.Join(n.pins.remove(), os.RemoveAll(n.options.Dir), n.addresses.remove())
 }
 
 // lock keeps other calls for the pod out until the function that it gives is called.

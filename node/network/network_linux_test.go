@@ -237,14 +237,14 @@ func TestAttachAfterCrash(t *testing.T) {
 			}
 		},
 		"namespaces without an interface": func(t *testing.T, s node.Sandbox) { m.Run(t, "", "ip", "link", "del", hostInterface(s.UID)) },
-		"one namespace not pinned": func(_ *testing.T, s node.Sandbox) {
-			if err := unix.Unmount(s.UTSNS, unix.MNT_DETACH); err != nil {
+		"one namespace not pinned": func(t *testing.T, s node.Sandbox) {
+			if err := m.pins.do(func() error { return unix.Unmount(filepath.Join("/", s.UID, "uts"), unix.MNT_DETACH) }); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"interface of a namespace that is gone": func(t *testing.T, s node.Sandbox) {
 			held := testnet.Open(t, s.NetNS) // as by a process
-			if err := unpin(s); err != nil {
+			if err := m.pins.unpin(s.UID); err != nil {
 				t.Fatal(err)
 			}
 			held.Must(t, func() error { return nil })

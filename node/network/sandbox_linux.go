@@ -5,17 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"headway.dev/headway/internal/thread"
 	"headway.dev/headway/node"
 )
 
@@ -24,11 +21,7 @@ const podInterface = "eth0"
 
 // sandbox names what a pod has, whether or not it is there.
 func (n *Network) sandbox(uid string, ip netip.Addr) node.Sandbox {
-	dir := filepath.Join(n.options.Dir, uid)
-	return node.Sandbox{
-		UID: uid, IP: ip,
-		NetNS: filepath.Join(dir, "net"), IPCNS: filepath.Join(dir, "ipc"), UTSNS: filepath.Join(dir, "uts"),
-	}
+	return node.Sandbox{UID: uid, IP: ip, NetNS: n.pins.path(uid, "net"), IPCNS: n.pins.path(uid, "ipc"), UTSNS: n.pins.path(uid, "uts")}
 }
 
 // hostInterface names the node's end of a pod's cable. It derives from the UID, for it has to be found after a crash.
@@ -43,8 +36,8 @@ func (n *Network) attach(s node.Sandbox, hostname string) error {
 	if err != nil {
 		return err
 	}
-	err = onThread(func() error {
-		fresh, err := enter(s, hostname)
+	err = thread.Do(func() error {
+		fresh, err := n.enter(s, hostname)
 		if err != nil {
 			return err
 		}
@@ -62,8 +55,8 @@ func (n *Network) attach(s node.Sandbox, hostname string) error {
 
 // enter takes the thread into the pod's network namespace. If one of the pod's namespaces is missing it makes them all,
 // fresh: no container has started in a sandbox that lacks one.
-func enter(s node.Sandbox, hostname string) (fresh bool, err error) {
-	if pinned(s.NetNS) && pinned(s.IPCNS) && pinned(s.UTSNS) {
+func (n *Network) enter(s node.Sandbox, hostname string) (fresh bool, err error) {
+	if n.pins.whole(s.UID) {
 		ns, err := netns.GetFromPath(s.NetNS)
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", s.NetNS, err)
@@ -74,10 +67,7 @@ func enter(s node.Sandbox, hostname string) (fresh bool, err error) {
 		}
 		return false, nil
 	}
-	if err := unpin(s); err != nil {
-		return false, err
-	}
-	if err := os.MkdirAll(filepath.Dir(s.NetNS), 0o700); err != nil {
+	if err := n.pins.unpin(s.UID); err != nil {
 		return false, err
 	}
 	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
@@ -86,12 +76,7 @@ func enter(s node.Sandbox, hostname string) (fresh bool, err error) {
 	if err := unix.Sethostname([]byte(cutHostname(hostname))); err != nil {
 		return false, fmt.Errorf("hostname %s: %w", hostname, err)
 	}
-	for _, path := range []string{s.NetNS, s.IPCNS, s.UTSNS} {
-		if err := pin(path); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
+	return true, n.pins.pin(s.UID)
 }
 
 // cutHostname shortens a name to what the kernel and DNS can hold.
@@ -209,7 +194,7 @@ func (n *Network) detach(s node.Sandbox) error {
 	if err := n.removeCable(s.UID); err != nil {
 		errs = append(errs, fmt.Errorf("interface %s: %w", hostInterface(s.UID), err))
 	}
-	return errors.Join(append(errs, unpin(s))...)
+	return errors.Join(append(errs, n.pins.unpin(s.UID))...)
 }
 
 // removeCable deletes the pair of interfaces, if it is there.
@@ -222,51 +207,4 @@ func (n *Network) removeCable(uid string) error {
 		return nil
 	}
 	return err
-}
-
-// pinned reports whether the path is a namespace.
-func pinned(path string) bool {
-	var st unix.Statfs_t
-	return unix.Statfs(path, &st) == nil && st.Type == unix.NSFS_MAGIC
-}
-
-// pin binds the thread's namespace of the kind that the file is named after to that file, so that it needs no process.
-func pin(path string) error {
-	if err := os.WriteFile(path, nil, 0o400); err != nil {
-		return err
-	}
-	if err := unix.Mount("/proc/thread-self/ns/"+filepath.Base(path), path, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("pin the namespace to %s: %w", path, err)
-	}
-	return nil
-}
-
-// unpin lets go of the sandbox's namespaces and deletes its directory.
-func unpin(s node.Sandbox) error {
-	var errs []error
-	for _, path := range []string{s.NetNS, s.IPCNS, s.UTSNS} {
-		for pinned(path) { // a crash may have left one on top of another
-			if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
-				errs = append(errs, fmt.Errorf("unmount %s: %w", path, err))
-				break
-			}
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	if err := os.Remove(filepath.Dir(s.NetNS)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// onThread runs fn on a thread that is thrown away afterwards, since it does not come back from where fn takes it.
-func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- fn()
-	}()
-	return <-done
 }

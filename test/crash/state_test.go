@@ -14,8 +14,10 @@ import (
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"headway.dev/headway/internal/testenv"
+	"headway.dev/headway/internal/thread"
 )
 
 // state is all that the machine holds, a line each, in an order: containers, shims, snapshots, mounts, control groups,
@@ -28,6 +30,7 @@ func (m *machine) state() string {
 	lines = append(lines, m.containers(names)...)
 	lines = append(lines, m.snapshots()...)
 	lines = append(lines, m.mounts()...)
+	lines = append(lines, m.namespaces()...)
 	lines = append(lines, m.controlGroups()...)
 	lines = append(lines, m.network()...)
 	lines = append(lines, m.files()...)
@@ -113,6 +116,40 @@ func (m *machine) mounts() []string {
 		if path, ok := m.within(point); ok {
 			lines = append(lines, "mount "+path)
 		}
+	}
+	return lines
+}
+
+// namespaces are those of pods that are pinned, in a mount namespace of their own.
+func (m *machine) namespaces() []string {
+	m.Helper()
+	anchor, err := os.Open(filepath.Join(m.order.RunDir, "ns", "namespace"))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		m.Fatal(err)
+	}
+	defer anchor.Close()
+	var lines []string
+	err = thread.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return err
+		}
+		if err := unix.Setns(int(anchor.Fd()), unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		return fs.WalkDir(os.DirFS("/"), ".", func(path string, d fs.DirEntry, err error) error {
+			var st unix.Statfs_t
+			if err == nil && !d.IsDir() {
+				err = unix.Statfs("/"+path, &st)
+				lines = append(lines, fmt.Sprintf("namespace %s pinned %t", path, st.Type == unix.NSFS_MAGIC))
+			}
+			return ignoreNotExist(err)
+		})
+	})
+	if err != nil {
+		m.Fatal(err)
 	}
 	return lines
 }
