@@ -61,6 +61,7 @@ func (r *Runtime) create(ctx context.Context, config node.ContainerConfig) (stri
 		group = id
 	}
 	defer r.busy.begin(id)()
+	r.roster.add(config.Pod.UID, id)
 	if err := r.make(ctx, id, group, i, config); err != nil {
 		r.sweeps.foundSome()
 		ctx, cancel := clearing(ctx)
@@ -75,7 +76,7 @@ func (r *Runtime) create(ctx context.Context, config node.ContainerConfig) (stri
 // A shim ends with the last of its tasks, but takes new ones until it has: a container that were made in that moment
 // would be lost. So one is shared only while another container holds it, and a new one has a name that was never used.
 func (r *Runtime) lookFor(ctx context.Context, config node.ContainerConfig) (id, group string, err error) {
-	siblings, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q==%q", labelUID, config.Pod.UID))
+	siblings, err := r.recordsOf(ctx, config.Pod.UID)
 	if err != nil {
 		return "", "", err
 	}

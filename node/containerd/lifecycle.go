@@ -174,6 +174,7 @@ func (r *Runtime) discard(ctx context.Context, id string) error {
 	if err := r.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("delete its record: %w", err)
 	}
+	r.roster.drop(id)
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (r *Runtime) ContainersOf(ctx context.Context, pod string) ([]node.Containe
 }
 
 func (r *Runtime) listPod(ctx context.Context, pod string) ([]node.Container, error) {
-	records, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q==%q", labelUID, pod))
+	records, err := r.recordsOf(ctx, pod)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (r *Runtime) listPod(ctx context.Context, pod string) ([]node.Container, er
 }
 
 func (r *Runtime) list(ctx context.Context) ([]node.Container, error) {
-	records, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q", labelUID))
+	records, err := r.records(ctx)
 	if err != nil {
 		return nil, err
 	}

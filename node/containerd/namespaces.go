@@ -92,7 +92,7 @@ func (r *Runtime) sharedProcesses(ctx context.Context, config node.ContainerConf
 	if config.Spec == nil || !isTrue(config.Spec.ShareProcessNamespace) || config.Spec.HostPID {
 		return "", nil
 	}
-	siblings, err := r.client.ContainerService().List(ctx, fmt.Sprintf("labels.%q==%q", labelUID, config.Pod.UID))
+	siblings, err := r.recordsOf(ctx, config.Pod.UID)
 	if err != nil {
 		return "", err
 	}

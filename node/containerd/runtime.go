@@ -115,6 +115,7 @@ type Runtime struct {
 	busy   busy
 	sweeps *sweeps
 	bounds boundsCache
+	roster *roster
 	// daemon tells this process's leases from those of earlier ones.
 	daemon string
 	// imageDir is where containerd unpacks images; empty if it does not say.
@@ -155,6 +156,7 @@ func Open(ctx context.Context, o Options) (*Runtime, error) {
 		log:    clientLog(o.Logger),
 		sweeps: newSweeps(),
 		daemon: rand.Text(),
+		roster: newRoster(),
 	}
 	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
