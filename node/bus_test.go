@@ -97,9 +97,14 @@ func (b *fakeBus) Beat(_ context.Context, beat api.Heartbeat) error {
 }
 
 func (b *fakeBus) WatchGrants(ctx context.Context, _ string, fn func(api.Grant)) error {
-	b.change(func() { b.granted = fn })
+	set := func(fn func(api.Grant)) { // no change that would have the other watches deliver again
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.granted = fn
+	}
+	set(fn)
 	<-ctx.Done()
-	b.change(func() { b.granted = nil })
+	set(nil)
 	return ctx.Err()
 }
 
