@@ -22,6 +22,7 @@ import (
 type pins struct {
 	anchor, link string
 	work         chan func()
+	ended        chan struct{}
 	end          func()
 }
 
@@ -30,8 +31,8 @@ var kinds = []string{"net", "ipc", "uts"}
 
 // openPins makes the mount namespace that is anchored in a directory, or finds it.
 func openPins(dir string) (*pins, error) {
-	p := &pins{anchor: filepath.Join(dir, "namespace"), link: filepath.Join(dir, "pods"), work: make(chan func())}
-	p.end = sync.OnceFunc(func() { close(p.work) })
+	p := &pins{anchor: filepath.Join(dir, "namespace"), link: filepath.Join(dir, "pods"), work: make(chan func()), ended: make(chan struct{})}
+	p.end = sync.OnceFunc(func() { close(p.ended) })
 	entered := make(chan error, 2)
 	tid := 0
 	go func() {
@@ -41,10 +42,14 @@ func openPins(dir string) (*pins, error) {
 			}
 			tid = unix.Gettid()
 			entered <- nil
-			for fn := range p.work {
-				fn()
+			for {
+				select {
+				case fn := <-p.work:
+					fn()
+				case <-p.ended:
+					return nil
+				}
 			}
-			return nil
 		})
 	}()
 	if err := <-entered; err != nil {
@@ -134,9 +139,13 @@ func (p *pins) remove() error {
 
 // do runs fn where the mounts are: its root directory is theirs.
 func (p *pins) do(fn func() error) error {
-	done := make(chan error)
-	p.work <- func() { done <- fn() }
-	return <-done
+	done := make(chan error, 1)
+	select {
+	case p.work <- func() { done <- fn() }:
+		return <-done
+	case <-p.ended:
+		return os.ErrClosed
+	}
 }
 
 // path leads to a namespace of a pod.
