@@ -75,6 +75,7 @@ func (p *pod) preStop(ctx context.Context, t target) error {
 // beginHook runs a hook beside the pod's own steps. Without a time until which it must end it has all of it.
 func (p *pod) beginHook(ctx context.Context, c *container, h hook, handler corev1.LifecycleHandler, until time.Time) {
 	var cancel context.CancelFunc
+	daemon := ctx
 	if until.IsZero() {
 		ctx, cancel = context.WithCancel(ctx)
 	} else {
@@ -87,6 +88,9 @@ func (p *pod) beginHook(ctx context.Context, c *container, h hook, handler corev
 	p.beside.Go(func() {
 		defer cancel()
 		result.err = call(ctx)
+		if daemon.Err() != nil {
+			return // it was cut off: how it ended is not known, and the next daemon does it again
+		}
 		if result.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			result.err = errors.New("it was not done within the grace period")
 		}
